@@ -1,0 +1,123 @@
+"""The data that page components take: small, frozen, free of models.
+
+A view may as well give dictionaries with the same keys; these exist so that a type checker and a reader
+know the keys. Texts may hold markup only where they are ``SafeString``; everything else is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from dashboard.presenters.states import Words
+
+
+@dataclass(frozen=True)
+class Link:
+    """Somewhere to go. ``current`` marks where the reader is, ``count`` a number beside the label."""
+
+    label: Words
+    href: str = ""
+    current: bool = False
+    count: int | None = None
+    icon: str = ""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One of at most six figures in a row. ``seen`` is when the figure was taken, ``source`` by whom."""
+
+    label: Words
+    value: Words
+    note: Words = ""
+    source: Words = ""
+    seen: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Why a health sentence says what it says."""
+
+    text: Words
+    icon: str = "box"
+    source: Words = ""
+    seen: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of an operation. ``state`` is a StepState, ``seconds`` how long it took or has run."""
+
+    title: Words
+    state: str
+    note: Words = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A finding of a preflight. ``level`` is a FindingLevel; ``fold`` the short form of a passed one."""
+
+    level: str
+    title: Words
+    evidence: Words = ""
+    remedy: Words = ""
+    source: Words = ""
+    seen: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A filter of a list. ``value`` is "" while it is off; ``clear`` leads to the list without it."""
+
+    label: Words
+    value: Words = ""
+    clear: str = ""
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of an operation's log. ``level`` is "info", "warning" or "error"."""
+
+    when: datetime
+    step: str
+    text: str
+    level: str = "info"
+
+
+@dataclass(frozen=True)
+class CodeLine:
+    """A line of YAML or of a diff. ``sign`` is "", "+", "-" or "h" (a heading); ``number`` its line."""
+
+    text: str
+    sign: str = ""
+    number: int | None = None
+
+
+@dataclass(frozen=True)
+class Hit:
+    """What a search found."""
+
+    title: str
+    href: str
+    note: Words = ""
+    icon: str = "box"
+
+
+def numbered(text: str) -> list[CodeLine]:
+    """A text as lines that carry their numbers."""
+    return [CodeLine(line, number=number) for number, line in enumerate(text.splitlines(), start=1)]
+
+
+def segments(parts: Sequence[tuple[str, float]]) -> list[tuple[str, float, float]]:
+    """Parts of a whole (state's css class, amount) -> (class, start, width) in percent; zero parts fall out."""
+    whole = sum(amount for _css, amount in parts)
+    placed: list[tuple[str, float, float]] = []
+    start = 0.0
+    for css, amount in parts:
+        if whole and amount > 0:
+            width = 100.0 * amount / whole
+            placed.append((css, start, width))
+            start += width
+    return placed

@@ -1,0 +1,31 @@
+"""The words that the browser's own scripts say, translated here and handed over as data attributes."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+
+def words() -> dict[str, str]:
+    """Name of a data attribute -> text. ``%(count)s`` and ``%(span)s`` are filled in the browser."""
+    return {
+        "s": _("%(count)s\u00a0s"),
+        "min": _("%(count)s\u00a0min"),
+        "h": _("%(count)s\u00a0h"),
+        "d": _("%(count)s\u00a0d"),
+        "now": _("now"),
+        "ago": _("%(span)s ago"),
+        "in": _("in %(span)s"),
+        "late": _("late"),
+        "live": _("Live"),
+        "poll": _("Asks every 10\u00a0s"),
+        "off": _("Not updated for %(span)s"),
+        "signed-out": _("Signed out. Load the page again to sign in."),
+        "refused": _("You may no longer see a part of this page."),
+        "gone": _("A part of this page no longer exists."),
+        "letters-one": _("1 letter to go."),
+        "letters": _("%(count)s letters to go."),
+        "differs": _("This is another name."),
+        "unsaved": _("What you typed is not saved yet."),
+        "too-big": _("This file is larger than %(count)s MB."),
+        "close": _("Close"),
+    }
