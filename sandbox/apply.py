@@ -14,7 +14,17 @@ from typing import Any
 from sandbox import codec, typed
 from sandbox.bodies import parse_apply_body as parse_body
 from sandbox.bodies import repeated_keys
-from sandbox.fieldsets import NOTHING, Path, Paths, from_fields_v1, ordered, shown, to_fields_v1, under, with_named_parents
+from sandbox.fieldsets import (
+    NOTHING,
+    Path,
+    Paths,
+    from_fields_v1,
+    ordered,
+    shown,
+    to_fields_v1,
+    under,
+    with_named_parents,
+)
 from sandbox.kinds import Kind
 from sandbox.schema import Type, split_group_version, type_of
 from sandbox.status import ApiError, bad_request, internal, quote
@@ -27,7 +37,7 @@ UNOWNED: frozenset[Path] = frozenset(
     + [
         ("f:metadata", f"f:{name}")
         for name in (
-            "name namespace creationTimestamp selfLink uid clusterName generation managedFields resourceVersion".split()
+            ["name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion"]
         )
     ]
 )

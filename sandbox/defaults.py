@@ -1,5 +1,7 @@
 """What the server adds to an object: versioned defaults on every write, and what a create sets once.
 
+Fields that `apply_defaults` adds belong to the writer; what `prepare_for_create` and admission add belongs to nobody,
+so ownership is recorded between the two (recorded transcript 06: a Service's managedFields hold no ipFamilies).
 From the recorded transcript 19 (defaulting) and the `SetDefaults_*` functions of Kubernetes 1.36 (pkg/apis/*/v1).
 `apply_defaults` may run on every write; `prepare_for_create` holds what registries and admission plugins do once.
 """
@@ -254,11 +256,7 @@ def _service(obj: Object) -> None:
     if spec["type"] == "LoadBalancer":
         spec.setdefault("allocateLoadBalancerNodePorts", True)
     if spec["type"] != "ExternalName":
-        _set(spec, internalTrafficPolicy="Cluster", ipFamilyPolicy="SingleStack")
-        if not spec.get("ipFamilies"):
-            spec["ipFamilies"] = ["IPv4"]
-        if spec.get("clusterIP") and not spec.get("clusterIPs"):
-            spec["clusterIPs"] = [spec["clusterIP"]]
+        _set(spec, internalTrafficPolicy="Cluster")
 
 
 def _endpoints(obj: Object) -> None:
@@ -440,6 +438,11 @@ def prepare_for_create(kind: Kind, obj: Object) -> None:
             finalizers.append("kubernetes")
     if key == ("", "Pod"):
         _admit_pod(obj)
+    if key == ("", "Service") and obj["spec"].get("type") != "ExternalName":
+        _set(obj["spec"], ipFamilyPolicy="SingleStack")
+        obj["spec"].setdefault("ipFamilies", ["IPv4"])
+        if obj["spec"].get("clusterIP"):
+            obj["spec"].setdefault("clusterIPs", [obj["spec"]["clusterIP"]])
     codec.recompleted(type_of(kind), obj)
 
 

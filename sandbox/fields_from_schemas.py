@@ -16,18 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-KINDS = (
-    "core.v1.Namespace core.v1.Node core.v1.Pod core.v1.Service core.v1.Endpoints core.v1.ConfigMap core.v1.Secret "
-    "core.v1.ServiceAccount core.v1.PersistentVolumeClaim core.v1.PersistentVolume core.v1.Event core.v1.Binding "
-    "core.v1.ResourceQuota core.v1.LimitRange discovery.v1.EndpointSlice events.v1.Event apps.v1.Deployment "
-    "apps.v1.ReplicaSet apps.v1.StatefulSet apps.v1.DaemonSet autoscaling.v1.Scale "
-    "autoscaling.v2.HorizontalPodAutoscaler networking.v1.Ingress networking.v1.IngressClass "
-    "networking.v1.NetworkPolicy storage.v1.StorageClass rbac.v1.Role rbac.v1.ClusterRole rbac.v1.RoleBinding "
-    "rbac.v1.ClusterRoleBinding coordination.v1.Lease scheduling.v1.PriorityClass policy.v1.PodDisruptionBudget "
-    "policy.v1.Eviction node.v1.RuntimeClass authorization.v1.SelfSubjectAccessReview "
-    "authorization.v1.SelfSubjectRulesReview authentication.v1.SelfSubjectReview authentication.v1.TokenRequest "
-    "meta.v1.DeleteOptions meta.v1.Status"
-).split()
+KINDS = ["core.v1.Namespace", "core.v1.Node", "core.v1.Pod", "core.v1.Service", "core.v1.Endpoints", "core.v1.ConfigMap", "core.v1.Secret", "core.v1.ServiceAccount", "core.v1.PersistentVolumeClaim", "core.v1.PersistentVolume", "core.v1.Event", "core.v1.Binding", "core.v1.ResourceQuota", "core.v1.LimitRange", "discovery.v1.EndpointSlice", "events.v1.Event", "apps.v1.Deployment", "apps.v1.ReplicaSet", "apps.v1.StatefulSet", "apps.v1.DaemonSet", "autoscaling.v1.Scale", "autoscaling.v2.HorizontalPodAutoscaler", "networking.v1.Ingress", "networking.v1.IngressClass", "networking.v1.NetworkPolicy", "storage.v1.StorageClass", "rbac.v1.Role", "rbac.v1.ClusterRole", "rbac.v1.RoleBinding", "rbac.v1.ClusterRoleBinding", "coordination.v1.Lease", "scheduling.v1.PriorityClass", "policy.v1.PodDisruptionBudget", "policy.v1.Eviction", "node.v1.RuntimeClass", "authorization.v1.SelfSubjectAccessReview", "authorization.v1.SelfSubjectRulesReview", "authentication.v1.SelfSubjectReview", "authentication.v1.TokenRequest", "meta.v1.DeleteOptions", "meta.v1.Status"]
 
 # meta/v1 lives in another Go module (k8s.io/apimachinery); its few pointers are written down here.
 META_POINTERS = {
@@ -184,7 +173,7 @@ def main() -> None:
     found = re.search(r"v(\d+\.\d+)", schemas.name)
     types = build(schemas, Path(sys.argv[2]))
     lines = [f"  {json.dumps(name)}: {json.dumps(body)}" for name, body in types.items()]
-    sys.stdout.write('{"release": %s,\n "types": {\n%s\n }}\n' % (json.dumps(found[1] if found else ""), ",\n".join(lines)))
+    sys.stdout.write('{{"release": {},\n "types": {{\n{}\n }}}}\n'.format(json.dumps(found[1] if found else ""), ",\n".join(lines)))
 
 
 if __name__ == "__main__":

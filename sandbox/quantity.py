@@ -52,12 +52,12 @@ def _parse(text: str) -> tuple[Decimal, str]:
     return value, form
 
 
-def parse(value: str | int | float) -> Decimal:
+def parse(value: str | float) -> Decimal:
     """The amount in base units (`500m` is 0.5, `1Gi` is 1073741824). Raises QuantityError."""
     return _parse(str(value).strip() if not isinstance(value, str) else value)[0]
 
 
-def canonical(value: str | int | float) -> str:
+def canonical(value: str | float) -> str:
     """The text the server stores for it. Raises QuantityError."""
     return _canonical(value if isinstance(value, str) else format(Decimal(str(value)), "f"))
 
