@@ -24,8 +24,7 @@ class DecodeError(ValueError):
 class JsonObject(dict[str, Any]):
     """A parsed JSON object that remembers which of its members were written twice."""
 
-    __slots__ = ("duplicates",)
-    duplicates: tuple[str, ...]
+    duplicates: tuple[str, ...] = ()
 
 
 def json_object(pairs: list[tuple[str, Any]]) -> JsonObject:

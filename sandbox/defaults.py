@@ -429,9 +429,9 @@ def prepare_for_create(kind: Kind, obj: Object) -> None:
         metadata["generation"] = 1
     if kind.has_status and key not in _KEEPS_CLIENT_STATUS:
         obj["status"] = dict(_STATUS_ON_CREATE.get(key, {}))
-    if finalizer := _PROTECTION.get(key):
-        if finalizer not in metadata.setdefault("finalizers", []):
-            metadata["finalizers"].append(finalizer)
+    finalizer = _PROTECTION.get(key)
+    if finalizer and finalizer not in metadata.setdefault("finalizers", []):
+        metadata["finalizers"].append(finalizer)
     if key == ("", "Namespace"):
         finalizers = obj.setdefault("spec", {}).setdefault("finalizers", [])
         if "kubernetes" not in finalizers:
