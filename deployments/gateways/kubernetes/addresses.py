@@ -18,10 +18,17 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 # Services that hand out a machine's credentials to whoever can reach them, beside link-local:
 # AWS over IPv6, Alibaba, Oracle, Azure's wire server.
 _METADATA = frozenset(
-    ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")
+    ipaddress.ip_address(text)
+    for text in ("fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")
 )
 _METADATA_NAMES = frozenset(
-    {"metadata.google.internal", "metadata", "instance-data", "instance-data.ec2.internal", "metadata.azure.internal"}
+    {
+        "metadata.google.internal",
+        "metadata",
+        "instance-data",
+        "instance-data.ec2.internal",
+        "metadata.azure.internal",
+    }
 )
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
@@ -55,7 +62,9 @@ def server_host(url: str) -> tuple[str, int]:
             remedy=remedy,
         )
     if parts.query or parts.fragment:
-        raise InvalidInput("The server's address must not have a query or a fragment.", field="server", remedy=remedy)
+        raise InvalidInput(
+            "The server's address must not have a query or a fragment.", field="server", remedy=remedy
+        )
     text = url.strip()
     if not host or not text.isascii() or any(ord(char) <= 32 or char in "\\<>\"'%{}|^`" for char in text):
         raise InvalidInput("The server's address is not a URL.", field="server", remedy=remedy)
@@ -81,7 +90,9 @@ def check_server_address(url: str, allow_loopback: bool) -> None:
         problem = address_problem(address, allow_loopback, "The server")
         if problem:
             raise InvalidInput(
-                problem, field="server", remedy=_LOOPBACK_REMEDY if problem == _LOOPBACK.format("The server") else ""
+                problem,
+                field="server",
+                remedy=_LOOPBACK_REMEDY if problem == _LOOPBACK.format("The server") else "",
             )
 
 

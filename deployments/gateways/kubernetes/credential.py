@@ -80,7 +80,10 @@ def in_cluster_credential() -> ClusterCredential:
 
     Raises :class:`InvalidInput` (field ``credential``) outside of a cluster.
     """
-    host, port = os.environ.get("KUBERNETES_SERVICE_HOST", ""), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    host, port = (
+        os.environ.get("KUBERNETES_SERVICE_HOST", ""),
+        os.environ.get("KUBERNETES_SERVICE_PORT", "443"),
+    )
     try:
         ca_data = (SERVICE_ACCOUNT / "ca.crt").read_text(encoding="ascii")
         present = (SERVICE_ACCOUNT / "token").is_file()

@@ -152,7 +152,10 @@ def import_context(
     if token and certificate:
         _refuse("The user has a token and a client certificate; keep the one that Pilothouse shall use.")
     if not token and not certificate:
-        _refuse("The user has neither a token nor a client certificate, so nobody would be signed in.", remedy=FLATTEN)
+        _refuse(
+            "The user has neither a token nor a client certificate, so nobody would be signed in.",
+            remedy=FLATTEN,
+        )
     return ClusterCredential(
         server=server.rstrip("/"),
         ca_data=ca_data,
@@ -168,7 +171,8 @@ def _choose(file: KubeconfigFile, context: str | None) -> KubeContext:
         if len(file.contexts) == 1:
             return file.contexts[0]
         raise InvalidInput(
-            f"The kubeconfig has {len(file.contexts)} contexts. Which one shall be connected?", field="context"
+            f"The kubeconfig has {len(file.contexts)} contexts. Which one shall be connected?",
+            field="context",
         )
     for candidate in file.contexts:
         if candidate.name == context:
@@ -226,7 +230,11 @@ def _text(entry: dict[str, Any], key: str, where: str) -> str:
 
 def _shown(server: object) -> str:
     """Scheme, host and port only: user information never leaves this module."""
-    match = re.match(r"(https?://)(?:[^/@]*@)?([A-Za-z0-9.:\[\]-]{1,260})(?:/|$)", server) if isinstance(server, str) else None
+    match = (
+        re.match(r"(https?://)(?:[^/@]*@)?([A-Za-z0-9.:\[\]-]{1,260})(?:/|$)", server)
+        if isinstance(server, str)
+        else None
+    )
     return match[1] + match[2] if match else ""
 
 
@@ -258,7 +266,10 @@ def _pair(certificate_text: str, key_text: str) -> tuple[str | None, str | None]
     if not certificate_text or not key_text:
         missing = "client-certificate-data" if not certificate_text else "client-key-data"
         _refuse(f"“{missing}” is missing: a client certificate needs its key.", remedy=FLATTEN)
-    certificate_pem, key_pem = _pem(certificate_text, "client-certificate-data"), _pem(key_text, "client-key-data")
+    certificate_pem, key_pem = (
+        _pem(certificate_text, "client-certificate-data"),
+        _pem(key_text, "client-key-data"),
+    )
     try:
         chain = x509.load_pem_x509_certificates(certificate_pem)
     except ValueError:
@@ -279,7 +290,9 @@ def _pair(certificate_text: str, key_text: str) -> tuple[str | None, str | None]
             remedy="Get a fresh kubeconfig from whoever runs the cluster.",
         )
     if chain[0].not_valid_before_utc > now:
-        _refuse(f"The client certificate is valid from {chain[0].not_valid_before_utc:%Y-%m-%d %H:%M} UTC on only.")
+        _refuse(
+            f"The client certificate is valid from {chain[0].not_valid_before_utc:%Y-%m-%d %H:%M} UTC on only."
+        )
     joined = "".join(certificate.public_bytes(Encoding.PEM).decode() for certificate in chain)
     return joined, key_pem.decode("ascii")
 

@@ -34,7 +34,9 @@ def load_one(text: str, *, what: str, field: str) -> Value:
     _expect(events, yaml.DocumentEndEvent)
     if not isinstance(next(events), yaml.StreamEndEvent):
         raise InvalidInput(
-            f"{what} holds more than one YAML document.", field=field, remedy="Leave one, without `---` in between."
+            f"{what} holds more than one YAML document.",
+            field=field,
+            remedy="Leave one, without `---` in between.",
         )
     return value
 
