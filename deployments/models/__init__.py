@@ -1,0 +1,46 @@
+"""Tables and constraints. Nothing here acts: state changes only through ``deployments.ledger``."""
+
+from __future__ import annotations
+
+from deployments.models.audit import AuditEntry, AuditHead
+from deployments.models.clusters import Cluster, ClusterGrant
+from deployments.models.deployments import Deployment, OwnedObject, Release
+from deployments.models.installation import Installation, Lease
+from deployments.models.observations import ObservedObject, WatchState
+from deployments.models.operations import (
+    ActivePull,
+    Operation,
+    OperationLog,
+    OperationStep,
+    OperationTransition,
+    PullProgress,
+    PullWaiter,
+)
+from deployments.models.profiles import Profile, Revision
+from deployments.models.teams import Membership, Team, User
+
+__all__ = [
+    "ActivePull",
+    "AuditEntry",
+    "AuditHead",
+    "Cluster",
+    "ClusterGrant",
+    "Deployment",
+    "Installation",
+    "Lease",
+    "Membership",
+    "ObservedObject",
+    "Operation",
+    "OperationLog",
+    "OperationStep",
+    "OperationTransition",
+    "OwnedObject",
+    "Profile",
+    "PullProgress",
+    "PullWaiter",
+    "Release",
+    "Revision",
+    "Team",
+    "User",
+    "WatchState",
+]

@@ -1,0 +1,48 @@
+"""One line on a Redis channel for each committed change: which object, at which version. No data.
+
+Losing a line is harmless: pages refresh on reconnecting and poll without the stream. So a broken
+Redis never fails a change; it is logged, at most once a minute.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import cache
+
+import orjson
+import redis
+from django.conf import settings
+from django.db import transaction
+
+CHANNEL = "pilothouse:changes"
+
+log = logging.getLogger(__name__)
+_quiet_until = 0.0
+
+
+@cache
+def _client() -> redis.Redis:
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
+
+
+def announce(kind: str, identity: int, version: int, *, team: int | None = None) -> None:
+    """Tell every open page, once the current transaction is committed.
+
+    ``kind`` is operation, deployment, cluster, profile or list; ``team`` lets streams of other teams
+    drop the line without asking the database.
+    """
+    line = orjson.dumps({"o": f"{kind}:{identity}", "v": version, "t": team})
+    transaction.on_commit(lambda: _publish(line))
+
+
+def _publish(line: bytes) -> None:
+    global _quiet_until
+    if time.monotonic() < _quiet_until:
+        return
+    try:
+        _client().publish(CHANNEL, line)
+    except redis.RedisError as error:
+        # Without this pause a dead Redis would cost every change a second of waiting.
+        _quiet_until = time.monotonic() + 5
+        log.warning("changes are not announced for now: %s", error)

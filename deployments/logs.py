@@ -1,0 +1,44 @@
+"""Log lines that carry the request's and the operation's id, as text or as one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextlib import contextmanager
+from collections.abc import Iterator
+from contextvars import ContextVar
+from datetime import UTC, datetime
+
+_context: ContextVar[dict[str, str]] = ContextVar("log_context", default={})
+
+
+@contextmanager
+def log_context(**words: object) -> Iterator[None]:
+    """Add ``words`` (request="…", operation=12) to every line that is logged inside."""
+    token = _context.set({**_context.get(), **{key: str(value) for key, value in words.items()}})
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+class ContextFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        words = _context.get()
+        record.words = words
+        record.context = "".join(f" {key}={value}" for key, value in words.items())
+        return True
+
+
+class JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "words", {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)

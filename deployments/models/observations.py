@@ -1,0 +1,55 @@
+"""What clusters last said about the objects that Pilothouse installed, and when."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from deployments.models.clusters import Cluster
+from deployments.models.deployments import Deployment
+
+
+class ObservedObject(models.Model):
+    """One object as it was last seen. ``data`` holds what the pages and the health function read,
+    not the whole object; ``resource_version`` is an opaque string of the API server."""
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="observed")
+    deployment = models.ForeignKey(
+        Deployment, null=True, on_delete=models.CASCADE, related_name="observed"
+    )
+    kind = models.CharField(max_length=40)
+    namespace = models.CharField(max_length=63, blank=True)
+    name = models.CharField(max_length=253)
+    uid = models.CharField(max_length=64)
+    data = models.JSONField()
+    resource_version = models.CharField(max_length=64)
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["cluster", "kind", "namespace", "name"], name="observed_once")
+        ]
+        indexes = [models.Index(fields=["deployment", "kind"])]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+class WatchState(models.Model):
+    """How current the observations of one kind on one cluster are.
+
+    ``confirmed_at`` is when the server last said anything on this watch (an event, a bookmark, a
+    list): what is older than a few minutes is not shown as fresh.
+    """
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="watches")
+    kind = models.CharField(max_length=40)
+    resource_version = models.CharField(max_length=64, blank=True)
+    listed_at = models.DateTimeField(null=True)
+    confirmed_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["cluster", "kind"], name="watch_once")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} on {self.cluster_id}"
