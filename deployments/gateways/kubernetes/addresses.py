@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from deployments.domain.errors import InvalidInput
@@ -119,7 +121,7 @@ def resolve(host: str, port: int, allow_loopback: bool) -> list[tuple[int, str]]
     return checked(host, found, allow_loopback)
 
 
-def checked(host: str, found: list[tuple[object, ...]] | list, allow_loopback: bool) -> list[tuple[int, str]]:  # type: ignore[type-arg]
+def checked(host: str, found: Sequence[tuple[Any, ...]], allow_loopback: bool) -> list[tuple[int, str]]:
     """The same for an answer of ``getaddrinfo`` that somebody else asked for."""
     answer: list[tuple[int, str]] = []
     for family, _, _, _, sockaddr in found:

@@ -13,7 +13,7 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlencode
 
 import orjson
@@ -22,7 +22,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient, Resource
 from kubernetes.dynamic.exceptions import ResourceNotFoundError, ResourceNotUniqueError
 
-from deployments.domain.errors import ClusterError, ObjectMissing, ServerFault
+from deployments.domain.errors import ClusterError, InvalidInput, ObjectMissing, ServerFault
 from deployments.gateways.kubernetes.credential import ClusterCredential
 from deployments.gateways.kubernetes.discovery import SharedDiscoverer
 from deployments.gateways.kubernetes.errors import from_answer, unusable
@@ -79,7 +79,7 @@ class ClusterClient(StreamCalls, ProxyCalls):
         self._dynamic: DynamicClient | None = None
         self._resources: dict[ResourceKind, Resource] = {}
 
-    def __enter__(self) -> ClusterClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -221,6 +221,7 @@ class ClusterClient(StreamCalls, ProxyCalls):
         The server books the replicas under the manager *with subresource scale*, which conflicts
         with a later apply that says something else. What an apply owns is scaled by applying.
         """
+        _check_names(ref)
         resource = self._resource(ref.resource_kind)
         path = f"{resource.path(name=ref.name, namespace=ref.namespace or None)}/scale?fieldManager={field_manager}"
         tried = f"scale {ref} to {replicas}"
@@ -284,7 +285,7 @@ class ClusterClient(StreamCalls, ProxyCalls):
         the pages took longer than the server remembers (about five minutes): begin again.
         """
         tried = f"list {kind.kind} objects{f' in {namespace}' if namespace else ''}"
-        path = self._resource(kind).path(namespace=namespace)
+        path = self._path(kind, namespace)
         token = ""
         while True:
             query = _query(
@@ -311,6 +312,7 @@ class ClusterClient(StreamCalls, ProxyCalls):
     ) -> dict[str, Any]:
         """One of DynamicClient's methods on one object, its answer as a plain dict."""
         tried = f"{verb} {ref}"
+        _check_names(ref)
         resource = self._resource(ref.resource_kind)
         if resource.namespaced and not ref.namespace:
             raise ValueError(f"{ref.kind} {ref.name} needs a namespace")
@@ -384,6 +386,12 @@ class ClusterClient(StreamCalls, ProxyCalls):
             self._resources[kind] = found
             return found
 
+    def _path(self, kind: ResourceKind, namespace: str | None) -> str:
+        """The path of a kind's collection."""
+        if namespace is not None and not _SEGMENT.fullmatch(namespace):
+            raise InvalidInput("That is no namespace's name.", field="namespace")
+        return str(self._resource(kind).path(namespace=namespace))
+
     def _discovering(self, work: Any) -> Any:
         tried = "ask what the cluster serves"
         try:
@@ -410,6 +418,16 @@ def _ref(obj: dict[str, Any]) -> ObjectRef:
         meta.get("name") or meta.get("generateName", ""),
         meta.get("namespace") or "",
     )
+
+
+_SEGMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:-]{0,252}[A-Za-z0-9])?")
+
+
+def _check_names(ref: ObjectRef) -> None:
+    """Names become path segments; no valid name of any kind needs more than these characters."""
+    for field, text in (("name", ref.name), ("namespace", ref.namespace)):
+        if text and not _SEGMENT.fullmatch(text):
+            raise InvalidInput(f"That is no {field} of an object in Kubernetes.", field=field)
 
 
 def _query(**parameters: object) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from kubernetes.dynamic.discovery import CacheEncoder, LazyDiscoverer
 
 
-class SharedDiscoverer(LazyDiscoverer):  # type: ignore[misc]
+class SharedDiscoverer(LazyDiscoverer):
     """Replaces its cache file in one step: workers and observers read it at any moment, and a
     half-written one would make each of them ask the cluster for everything again."""
 

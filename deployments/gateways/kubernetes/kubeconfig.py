@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from deployments.domain.errors import InvalidInput
@@ -278,7 +279,7 @@ def _pair(certificate_text: str, key_text: str) -> tuple[str | None, str | None]
         key = load_pem_private_key(key_pem, password=None)
     except TypeError:
         _refuse("“client-key-data” is protected by a passphrase, which nobody could type here.")
-    except Exception:  # unsupported algorithms come as a class of their own, none of them with a remedy
+    except (ValueError, UnsupportedAlgorithm):
         _refuse("“client-key-data” holds no readable private key.", remedy=FLATTEN)
     encoding = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     if chain[0].public_key().public_bytes(*encoding) != key.public_key().public_bytes(*encoding):

@@ -175,12 +175,6 @@ class ProxyCalls:
     _transport: Transport
     _httpx: httpx.Client | None = None
 
-    def proxy_path(
-        self, namespace: str, resource: str, name: str, port: int | str, path: str, *, scheme: str = "http"
-    ) -> str:
-        """:func:`proxy_path` with the scheme "http" by default."""
-        return proxy_path(namespace, resource, name, scheme, port, path)
-
     @contextmanager
     def open_proxy(
         self,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import orjson
@@ -17,8 +16,6 @@ from deployments.gateways.kubernetes.errors import from_answer, from_failure
 from deployments.gateways.kubernetes.objects import ResourceKind, WatchEvent
 from deployments.gateways.kubernetes.transport import STOPPER, Transport, read_all
 
-if TYPE_CHECKING:
-    from kubernetes.dynamic import Resource
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 MAX_LOG_LINE = 64 * 1024
@@ -30,7 +27,7 @@ class StreamCalls:
 
     _transport: Transport
 
-    def _resource(self, kind: ResourceKind) -> Resource:
+    def _path(self, kind: ResourceKind, namespace: str | None) -> str:
         raise NotImplementedError
 
     def watch(
@@ -66,7 +63,7 @@ class StreamCalls:
         }
         if initial_events:
             query |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
-        target = f"{self._resource(kind).path(namespace=namespace)}?{urlencode({k: v for k, v in query.items() if v})}"
+        target = f"{self._path(kind, namespace)}?{urlencode({k: v for k, v in query.items() if v})}"
         # Bookmarks come about once a minute at most; a dead peer is found by TCP keep-alive before.
         for line in self._lines(
             target, tried, read=timeout_seconds + 15.0, stop=stop, longest=MAX_EVENT_BYTES
@@ -161,7 +158,7 @@ class StreamCalls:
         longest: int,
         cut: bool = False,
         seconds: float | None = None,
-    ) -> Iterator[bytes]:
+    ) -> Generator[bytes, None, None]:
         """The lines of an answer as they come. Longer ones than ``longest`` are cut into pieces, or
         are an error."""
         end = time.monotonic() + seconds if seconds is not None else None

@@ -27,7 +27,7 @@ import urllib3.exceptions
 from kubernetes.client.rest import RESTClientObject, RESTResponse
 
 from deployments.domain.errors import ClusterError, CredentialRefused, ServerFault
-from deployments.gateways.kubernetes.addresses import AddressRefused, resolve, server_host
+from deployments.gateways.kubernetes.addresses import resolve, server_host
 from deployments.gateways.kubernetes.credential import ClusterCredential
 from deployments.gateways.kubernetes.errors import from_failure
 
@@ -249,7 +249,7 @@ def read_all(response: urllib3.BaseHTTPResponse, limit: int, deadline: float, tr
     return b"".join(pieces)
 
 
-class RestClient(RESTClientObject):  # type: ignore[misc]
+class RestClient(RESTClientObject):
     """Puts the official client on our transport: its own would follow redirects, read without an
     end, wait for ever, and escape characters beyond the basic plane in bodies, which the API server
     cannot read in an apply (recorded transcript 16)."""
@@ -329,14 +329,3 @@ class Stopper:
 
 
 STOPPER = Stopper()
-
-__all__ = [
-    "AddressRefused",
-    "RestClient",
-    "STOPPER",
-    "Timeouts",
-    "Transport",
-    "keep_alive_options",
-    "tls_context",
-    "to_json",
-]
