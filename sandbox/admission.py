@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sandbox import quotas, status
+from sandbox import defaults, quotas, status
 from sandbox.kinds import Kind
 from sandbox.status import Cause
 
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 
-_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105
+_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 _NOT_READY = "node.kubernetes.io/not-ready"
-_UNREACHABLE = "node.kubernetes.io/unreachable"
 
 
 def check_namespace(store: Store, kind: Kind, namespace: str, name: str) -> None:
@@ -44,10 +43,12 @@ def mutate_create(store: Store, kind: Kind, obj: Object) -> None:
     if kind.kind == "Pod":
         _service_account(store, obj)
         _priority(store, obj)
-        _tolerations(obj)
         quotas.limit_ranges(store, obj)
+        obj["status"]["qosClass"] = defaults.qos_class(obj["spec"])
     elif kind.kind == "PersistentVolumeClaim":
         _storage_class(store, obj)
+    elif kind.kind == "PersistentVolume":
+        obj["status"]["lastPhaseTransitionTime"] = store.now()
     elif kind.kind == "Service":
         _addresses(store, obj)
     elif kind.kind == "Node" and not any(
@@ -122,22 +123,10 @@ def _service_account(store: Store, pod: Object) -> None:
     ]
     if not without:
         return
-    volume = store.random_name("kube-api-access-")
-    spec.setdefault("volumes", []).append({"name": volume, "projected": {"sources": _token_sources(), "defaultMode": 420}})
+    volume, mount = defaults.service_account_volume(store.random_name(""))
+    spec.setdefault("volumes", []).append(volume)
     for container in without:
-        container.setdefault("volumeMounts", []).append({"name": volume, "readOnly": True, "mountPath": _TOKEN_PATH})
-
-
-def _token_sources() -> list[Object]:
-    return [
-        {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
-        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
-        {
-            "downwardAPI": {
-                "items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]
-            }
-        },
-    ]
+        container.setdefault("volumeMounts", []).append(mount)
 
 
 def _priority(store: Store, pod: Object) -> None:
@@ -158,16 +147,6 @@ def _priority(store: Store, pod: Object) -> None:
     spec["preemptionPolicy"] = (found or {}).get("preemptionPolicy", "PreemptLowerPriority")
 
 
-def _tolerations(pod: Object) -> None:
-    tolerations = pod["spec"].setdefault("tolerations", [])
-    for key in (_NOT_READY, _UNREACHABLE):
-        if not any(
-            entry.get("key", key) in (key, "") and entry.get("effect", "NoExecute") in ("NoExecute", "")
-            for entry in tolerations
-        ):
-            tolerations.append({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300})
-
-
 def _storage_class(store: Store, claim: Object) -> None:
     spec = claim.setdefault("spec", {})
     if spec.get("storageClassName") is not None:
@@ -176,8 +155,6 @@ def _storage_class(store: Store, claim: Object) -> None:
         annotations = found["metadata"].get("annotations") or {}
         if annotations.get("storageclass.kubernetes.io/is-default-class") == "true":
             spec["storageClassName"] = found["metadata"]["name"]
-            if "volumeMode" in spec:
-                spec["volumeMode"] = spec.pop("volumeMode")
             return
 
 

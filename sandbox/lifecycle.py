@@ -7,57 +7,20 @@ Recorded transcripts 14 (system fields), 17 (status isolation), 18 (deletion), 1
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from typing import Any
 
+from sandbox.defaults import has_generation
 from sandbox.encoding import clone
 from sandbox.kinds import Kind
 
 Object = dict[str, Any]
 
-# Objects whose generation the server counts; it starts at 1.
-COUNTED = frozenset(
-    "Deployment ReplicaSet StatefulSet DaemonSet Pod Ingress IngressClass NetworkPolicy PodDisruptionBudget "
-    "EndpointSlice".split()
-)
 # DELETE answers with the object and not with a Status for these (recorded transcript 18).
 ANSWERED_WITH_OBJECT = frozenset(
-    "Pod Service ServiceAccount PersistentVolumeClaim PersistentVolume StorageClass ResourceQuota Namespace".split()
+    ["Pod", "Service", "ServiceAccount", "PersistentVolumeClaim", "PersistentVolume", "StorageClass", "ResourceQuota", "Namespace"]
 )
 UNDELETABLE_NAMESPACES = frozenset(("default", "kube-system", "kube-public"))
 
-_FIRST_STATUS: dict[str, Object | Callable[[str], Object]] = {
-    "Deployment": {},
-    "ReplicaSet": {"replicas": 0},
-    "StatefulSet": {"replicas": 0, "availableReplicas": 0},
-    "DaemonSet": {"currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0},
-    "Service": {"loadBalancer": {}},
-    "Ingress": {"loadBalancer": {}},
-    "PersistentVolumeClaim": {"phase": "Pending"},
-    "PersistentVolume": lambda now: {"phase": "Pending", "lastPhaseTransitionTime": now},
-    "ResourceQuota": {},
-    "Namespace": {"phase": "Active"},
-    "HorizontalPodAutoscaler": {"desiredReplicas": 0, "currentMetrics": None},
-    "PodDisruptionBudget": {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0},
-}
-_EMPTY_NODE_STATUS: Object = {
-    "daemonEndpoints": {"kubeletEndpoint": {"Port": 0}},
-    "nodeInfo": dict.fromkeys(
-        (
-            "machineID",
-            "systemUUID",
-            "bootID",
-            "kernelVersion",
-            "osImage",
-            "containerRuntimeVersion",
-            "kubeletVersion",
-            "kubeProxyVersion",
-            "operatingSystem",
-            "architecture",
-        ),
-        "",
-    ),
-}
 _METADATA_ORDER = (
     "name",
     "generateName",
@@ -93,37 +56,22 @@ def ordered(kind: Kind, obj: Object) -> Object:
     return arranged
 
 
-def begin(kind: Kind, obj: Object, now: str) -> None:
-    """Prepare a new object, in place."""
+def begin(kind: Kind, obj: Object) -> None:
+    """Drop from a new object, in place, what only the server writes; defaulting and first status follow."""
     metadata = obj["metadata"]
     for name in ("selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"):
         metadata.pop(name, None)
-    if kind.kind in COUNTED:
-        metadata["generation"] = 1
-    first = _FIRST_STATUS.get(kind.kind)
-    if first is not None:
-        obj["status"] = clone(first(now) if callable(first) else first)
-    elif kind.kind == "Pod":
-        obj["status"] = {"phase": "Pending", "qosClass": quality_of_service(obj)}
-    elif kind.kind == "Node":
-        obj["status"] = {**clone(_EMPTY_NODE_STATUS), **(obj.get("status") or {})}
     if kind.kind == "Namespace":
-        metadata.setdefault("labels", {})["kubernetes.io/metadata.name"] = metadata["name"]
-        obj["spec"] = {"finalizers": ["kubernetes"]}
+        metadata["labels"] = {**(metadata.get("labels") or {}), "kubernetes.io/metadata.name": metadata.get("name", "")}
     elif kind.kind == "Secret":
         _take_string_data(obj)
-    elif kind.kind in ("PersistentVolumeClaim", "PersistentVolume"):
-        short = "pvc" if kind.kind == "PersistentVolumeClaim" else "pv"
-        finalizers = metadata.setdefault("finalizers", [])
-        if f"kubernetes.io/{short}-protection" not in finalizers:
-            finalizers.append(f"kubernetes.io/{short}-protection")
 
 
 def carry_over(kind: Kind, new: Object, old: Object, subresource: str) -> None:
     """Prepare an update, in place: keep what this path may not change, count the generation."""
     metadata, before = new["metadata"], old["metadata"]
     for name in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
-        if name == "generation" and kind.kind not in COUNTED:
+        if name == "generation" and not has_generation(kind):
             continue
         if name in before:
             metadata[name] = before[name]
@@ -141,7 +89,7 @@ def carry_over(kind: Kind, new: Object, old: Object, subresource: str) -> None:
         if not new["spec"]["finalizers"]:
             del new["spec"]["finalizers"]
     else:
-        if kind.has_status and kind.kind != "Node" or kind.kind == "Node":
+        if kind.has_status:
             if "status" in old:
                 new["status"] = old["status"]
             else:
@@ -150,10 +98,10 @@ def carry_over(kind: Kind, new: Object, old: Object, subresource: str) -> None:
             _take_string_data(new)
         elif kind.kind == "Namespace":
             new["spec"] = old.get("spec", {})
-            metadata.setdefault("labels", {})["kubernetes.io/metadata.name"] = metadata["name"]
+            metadata["labels"] = {**(metadata.get("labels") or {}), "kubernetes.io/metadata.name": metadata["name"]}
         elif kind.kind == "Service":
             _keep_addresses(new, old)
-        if kind.kind in COUNTED and _counts(kind, new, old):
+        if has_generation(kind) and _counts(kind, new, old):
             metadata["generation"] = int(before.get("generation", 0)) + 1
 
 
@@ -216,21 +164,3 @@ def _keep_addresses(new: Object, old: Object) -> None:
             number = known.get((port.get("port"), port.get("protocol", "TCP")))
             if not port.get("nodePort") and number:
                 port["nodePort"] = number
-
-
-def quality_of_service(pod: Object) -> str:
-    """Guaranteed, Burstable or BestEffort (Kubernetes documentation: Pod Quality of Service Classes)."""
-    spec = pod.get("spec") or {}
-    requests: list[Object] = []
-    limits: list[Object] = []
-    for container in (spec.get("containers") or []) + (spec.get("initContainers") or []):
-        resources = container.get("resources") or {}
-        wanted = {k: v for k, v in (resources.get("requests") or {}).items() if k in ("cpu", "memory")}
-        bounded = {k: v for k, v in (resources.get("limits") or {}).items() if k in ("cpu", "memory")}
-        requests.append({**bounded, **wanted})
-        limits.append(bounded)
-    if not any(requests) and not any(limits):
-        return "BestEffort"
-    if all(len(bounded) == 2 and wanted == bounded for wanted, bounded in zip(requests, limits, strict=True)):
-        return "Guaranteed"
-    return "Burstable"

@@ -13,7 +13,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from sandbox import admission, apply, defaults, kinds, lifecycle, selectors, status, validation
@@ -49,7 +49,7 @@ class Deletion:
 
 def timestamp(seconds: float) -> str:
     """RFC 3339 in whole seconds, as metadata times are written."""
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def key_of(namespace: str | None, name: str) -> str:
@@ -211,11 +211,10 @@ class Store:
         metadata["creationTimestamp"] = now
         if track:
             metadata.pop("managedFields", None)
-        lifecycle.begin(kind, obj, now)
+        lifecycle.begin(kind, obj)
         defaults.apply_defaults(kind, obj)
+        defaults.prepare_for_create(kind, obj)
         admission.mutate_create(self, kind, obj)
-        if kind.kind == "Pod":
-            obj["status"]["qosClass"] = lifecycle.quality_of_service(obj)
         causes = validation.validate(kind, obj, None)
         if causes:
             raise status.invalid(kind, name, causes)
@@ -267,7 +266,7 @@ class Store:
         now = self.now()
         # A graceful deletion is asked for by DELETE only; everything else here keeps what the server wrote.
         lifecycle.carry_over(kind, new, old, subresource)
-        if subresource == "":
+        if subresource in ("", "scale"):
             defaults.apply_defaults(kind, new)
             admission.mutate_update(self, kind, new, old)
         causes = admission.check_deleting(new, old) + validation.validate(kind, new, old)
@@ -278,7 +277,7 @@ class Store:
         if track:
             apply.track_update(kind, old, new, manager, subresource, now)
         new = lifecycle.ordered(self._primary(kind), new)
-        if _same(new, old):
+        if apply.unchanged(old, new):
             return old
         if dry_run:
             return new
@@ -351,7 +350,7 @@ class Store:
         obj = lifecycle.ordered(self._primary(kind), obj)
         kept = bool(finalizers) or seconds > 0 or (kind.kind == "Namespace" and bool(obj.get("spec", {}).get("finalizers")))
         if kept:
-            if _same(obj, old):
+            if obj == old:
                 return Deletion(old, False)
             return Deletion(obj if dry_run else self._commit("MODIFIED", kind, key, obj, current), False)
         last = obj if kind.kind == "Pod" or old["metadata"].get("deletionTimestamp") else old
@@ -378,7 +377,7 @@ class Store:
         if metadata.get("deletionTimestamp"):
             standing = metadata.get("deletionGracePeriodSeconds")
             if seconds is not None and standing is not None and seconds < standing:
-                due = datetime.strptime(metadata["deletionTimestamp"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+                due = datetime.strptime(metadata["deletionTimestamp"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
                 metadata["deletionTimestamp"] = timestamp(due.timestamp() - standing + seconds)
                 metadata["deletionGracePeriodSeconds"] = seconds
             return
@@ -440,18 +439,3 @@ def _check_preconditions(kind: Kind, old: Object, uid: str | None, resource_vers
             f"Operation cannot be fulfilled on {kind.group_kind} {status.quote(name)}: {why}",
             status.details(name, kind.group, kind.kind),
         )
-
-
-def _same(new: Object, old: Object) -> bool:
-    """Equal but for the times in managedFields: such a write has no effect."""
-    if {k: v for k, v in new.items() if k != "metadata"} != {k: v for k, v in old.items() if k != "metadata"}:
-        return False
-    return _without_times(new["metadata"]) == _without_times(old["metadata"])
-
-
-def _without_times(metadata: Object) -> Object:
-    plain = dict(metadata)
-    plain["managedFields"] = [
-        {name: value for name, value in entry.items() if name != "time"} for entry in metadata.get("managedFields") or []
-    ]
-    return plain

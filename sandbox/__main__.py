@@ -1,0 +1,83 @@
+"""`python -m sandbox`: run the practice cluster alone.
+
+    python -m sandbox --kubeconfig FILE            any free port, objects gone on stop
+    python -m sandbox --state DIR --port 6443      keeps certificates, tokens and objects in DIR
+
+Prints the address as the first line of standard output. SIGTERM or Ctrl-C stops it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sandbox import kubeconfig
+from sandbox.access import User
+from sandbox.cluster import Cluster, Options
+from sandbox.world import SCENARIOS, make_world
+
+
+def token_user(text: str) -> tuple[str, User]:
+    """`NAME=TOKEN:group1,group2` -> (token, user)."""
+    name, equals, rest = text.partition("=")
+    token, _, groups = rest.partition(":")
+    if not name or not equals or not token:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=TOKEN[:GROUP,GROUP]")
+    return token, User(name, tuple(group for group in groups.split(",") if group))
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m sandbox", description="A practice cluster that speaks the Kubernetes API.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0 takes the port of last time, else any free one")
+    parser.add_argument("--state", type=Path, help="directory that keeps certificates, tokens and objects")
+    parser.add_argument("--kubeconfig", type=Path, help="write the administrator's kubeconfig here")
+    parser.add_argument("--speed", type=float, default=1.0, help="factor of simulated time")
+    parser.add_argument("--seed", type=int, help="makes uids and random names repeatable")
+    parser.add_argument("--scenario", default="default", choices=sorted(SCENARIOS))
+    parser.add_argument("--no-world", action="store_true", help="the bare API: no controllers, no nodes")
+    parser.add_argument(
+        "--token", type=token_user, action="append", default=[], metavar="NAME=TOKEN:GROUPS", help="another user"
+    )
+    return parser.parse_args(arguments)
+
+
+async def run(arguments: argparse.Namespace) -> None:
+    options = Options(
+        host=arguments.host,
+        port=arguments.port,
+        state=arguments.state,
+        seed=arguments.seed,
+        tokens=dict(arguments.token),
+        world=None
+        if arguments.no_world
+        else lambda store: make_world(
+            store, speed=arguments.speed, scenario=arguments.scenario, seed=arguments.seed
+        ),
+    )
+    cluster = Cluster(options)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await cluster.start()
+    if arguments.kubeconfig is not None:
+        kubeconfig.write(arguments.kubeconfig, cluster.kubeconfig())
+    print(cluster.url, flush=True)
+    await stop.wait()
+    await cluster.stop()
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    asyncio.run(run(parse(sys.argv[1:])))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
