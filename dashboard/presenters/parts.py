@@ -121,3 +121,20 @@ def segments(parts: Sequence[tuple[str, float]]) -> list[tuple[str, float, float
             placed.append((css, start, width))
             start += width
     return placed
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table. ``sort`` is its key in the address ("" where it does not sort)."""
+
+    label: Words
+    sort: str = ""
+    numeric: bool = False
+    css: str = ""
+    hidden_label: bool = False
+
+
+def ordering(asked: str, columns: Sequence[Column], default: str) -> str:
+    """The key to sort by ("name", "-started"): what the address asks where a column has it, else ``default``."""
+    keys = {column.sort for column in columns if column.sort}
+    return asked if asked.removeprefix("-") in keys else default
