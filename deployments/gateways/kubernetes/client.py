@@ -324,7 +324,7 @@ class ClusterClient(StreamCalls, ProxyCalls):
             response = getattr(dynamic, method)(resource, serialize=False, **arguments)
         except ApiException as error:
             raise from_answer(error.status, error.headers, _body(error), tried, writing=writing) from error
-        return _parsed(response.status, response.headers, response.data, tried)
+        return _parsed(response.status, response.headers, response.data or b"", tried)
 
     def _json(
         self,

@@ -240,7 +240,7 @@ def _retry_after(headers: Mapping[str, str] | None) -> float | None:
 
 
 # OpenSSL's verify codes (x509_vfy.h) that a person can do something about.
-_NOT_OURS = frozenset({2, 18, 19, 20, 21, 24})
+_NOT_OURS = frozenset({2, 7, 18, 19, 20, 21, 24})
 _WRONG_NAME = frozenset({62, 64})
 _OUT_OF_DATE = frozenset({9, 10})
 
@@ -267,13 +267,16 @@ def from_failure(failure: BaseException, tried: str) -> errors.ClusterError:
         return _tls(tls, tried)
     if first(socket.gaierror, urllib3.exceptions.NameResolutionError) is not None:
         return errors.ClusterUnreachable("The name of the cluster's server cannot be resolved.", tried=tried)
-    if first(urllib3.exceptions.ConnectTimeoutError, httpx.ConnectTimeout) is not None:
-        return errors.ClusterUnreachable(
-            "The cluster's server does not take the connection in time.", tried=tried
-        )
     if first(ConnectionRefusedError) is not None:
         return errors.ClusterUnreachable(
             "Nothing listens at the address of the cluster's server.", tried=tried
+        )
+    if (
+        not first(urllib3.exceptions.NewConnectionError)
+        and first(urllib3.exceptions.ConnectTimeoutError, httpx.ConnectTimeout) is not None
+    ):
+        return errors.ClusterUnreachable(
+            "The cluster's server does not take the connection in time.", tried=tried
         )
     if first(TimeoutError, urllib3.exceptions.ReadTimeoutError, httpx.TimeoutException) is not None:
         return errors.ClusterUnreachable("The cluster's server did not answer in time.", tried=tried)

@@ -91,7 +91,7 @@ def _value(event: Any, events: Iterator[Any], depth: int, what: str, field: str)
 
 def _scalar(event: Any) -> str | bool | None:
     text: str = event.value
-    if event.style is None:
+    if event.implicit[0]:  # plain: neither quoted nor a block
         if text in _NULLS:
             return None
         return _BOOLEANS.get(text, text)

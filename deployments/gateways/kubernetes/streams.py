@@ -16,7 +16,6 @@ from deployments.gateways.kubernetes.errors import from_answer, from_failure
 from deployments.gateways.kubernetes.objects import ResourceKind, WatchEvent
 from deployments.gateways.kubernetes.transport import STOPPER, Transport, read_all
 
-
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 MAX_LOG_LINE = 64 * 1024
 LOG_BYTES = 1024 * 1024

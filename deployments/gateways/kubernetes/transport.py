@@ -231,7 +231,7 @@ def read_all(response: urllib3.BaseHTTPResponse, limit: int, deadline: float, tr
     if response.status >= 300:
         limit = min(limit, 64 * 1024)
     pieces, size = [], 0
-    for piece in response.stream(256 * 1024, decode_content=True):
+    for piece in response.stream(min(limit, 256 * 1024), decode_content=True):
         pieces.append(piece)
         size += len(piece)
         if size > limit:
@@ -281,7 +281,9 @@ class RestClient(RESTClientObject):
             headers=own,
             body=body,
         )
-        return RESTResponse(urllib3.HTTPResponse(body=data, headers=answer_headers, status=status))
+        answer = RESTResponse(urllib3.HTTPResponse(body=data, headers=answer_headers, status=status))
+        answer.data = data
+        return answer
 
 
 def to_json(value: Any) -> bytes:
