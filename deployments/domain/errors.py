@@ -7,6 +7,8 @@ of the program: it is logged with its traceback and shown as a general sentence.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class PilothouseError(Exception):
     """A failure with words for the person who has to deal with it.
@@ -62,7 +64,16 @@ class NotFound(PilothouseError):
 
 
 class Denied(PilothouseError):
-    """The caller is known and may see the object, but his role does not allow the act."""
+    """The caller is known and may see the object, but his role does not allow the act.
+
+    ``about`` names the object for the audit: object_type, object_id, object_name, team_id.
+    """
+
+    about: dict[str, Any]
+
+    def __init__(self, sentence: str, *, remedy: str = "") -> None:
+        super().__init__(sentence, remedy=remedy)
+        self.about = {}
 
 
 class Conflict(PilothouseError):

@@ -1,0 +1,21 @@
+"""From a signed-in account to the actor that commands and selectors take."""
+
+from __future__ import annotations
+
+from deployments.domain.actors import Actor
+from deployments.domain.states import Role, SiteRole
+from deployments.models import Membership, User
+
+
+def actor_for(user: User, source: str) -> Actor:
+    """The actor behind an account; one query. A disabled account has no rights at all."""
+    if not user.is_active:
+        return Actor(user_id=user.pk, name=user.get_username(), source=source)
+    roles = {
+        team_id: Role(role)
+        for team_id, role in Membership.objects.filter(user=user).values_list("team_id", "role")
+    }
+    site_role = SiteRole.ADMIN if user.is_superuser else SiteRole(user.site_role)
+    return Actor(
+        user_id=user.pk, name=user.get_username(), source=source, site_role=site_role, roles=roles
+    )

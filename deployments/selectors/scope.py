@@ -1,0 +1,43 @@
+"""The filter that every list starts with: the teams of the caller."""
+
+from __future__ import annotations
+
+from django.db.models import Q, QuerySet
+
+from deployments.domain.actors import Actor
+from deployments.models import Cluster, Deployment, Operation, Profile, Team
+
+
+def teams(actor: Actor) -> QuerySet[Team]:
+    if actor.sees_everything:
+        return Team.objects.all()
+    return Team.objects.filter(pk__in=actor.roles)
+
+
+def clusters(actor: Actor) -> QuerySet[Cluster]:
+    """Clusters that are connected now and that one of the caller's teams may use."""
+    present = Cluster.objects.filter(removed_at=None)
+    if actor.sees_everything:
+        return present
+    return present.filter(grants__team_id__in=actor.roles).distinct()
+
+
+def profiles(actor: Actor) -> QuerySet[Profile]:
+    if actor.sees_everything:
+        return Profile.objects.all()
+    return Profile.objects.filter(team_id__in=actor.roles)
+
+
+def deployments(actor: Actor) -> QuerySet[Deployment]:
+    if actor.sees_everything:
+        return Deployment.objects.all()
+    return Deployment.objects.filter(team_id__in=actor.roles)
+
+
+def operations(actor: Actor) -> QuerySet[Operation]:
+    """Operations of the caller's teams; those without a team are the site admins', or his own."""
+    if actor.sees_everything:
+        return Operation.objects.all()
+    return Operation.objects.filter(
+        Q(team_id__in=actor.roles) | Q(team_id=None, actor_id=actor.user_id)
+    )
