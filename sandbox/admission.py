@@ -6,9 +6,10 @@ ResourceQuota, addresses of services. Texts: recorded transcripts 06, 13, 18, 19
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from sandbox import defaults, quotas, status
+from sandbox import defaults, quantity, quotas, status
 from sandbox.kinds import Kind
 from sandbox.status import Cause
 
@@ -61,8 +62,11 @@ def mutate_create(store: Store, kind: Kind, obj: Object) -> None:
 
 
 def mutate_update(store: Store, kind: Kind, new: Object, old: Object) -> None:
-    if kind.kind == "Service":
+    """A service that had no address gets one; a changed address is refused by validation."""
+    if kind.kind == "Service" and (old.get("spec") or {}).get("type") == "ExternalName":
         _addresses(store, new)
+    elif kind.kind == "Service":
+        _node_ports(store, new)
 
 
 def check_create(store: Store, kind: Kind, obj: Object) -> None:
@@ -72,8 +76,28 @@ def check_create(store: Store, kind: Kind, obj: Object) -> None:
 
 
 def check_update(store: Store, kind: Kind, new: Object, old: Object) -> None:
+    """403 when a quota would be exceeded, or a claim grown whose class does not allow it."""
+    if kind.kind == "PersistentVolumeClaim":
+        _check_resize(store, new, old)
     if kind.kind in ("PersistentVolumeClaim", "Service"):
         quotas.check(store, kind, new, old)
+
+
+def _check_resize(store: Store, new: Object, old: Object) -> None:
+    def size(claim: Object) -> Decimal:
+        requests = (claim["spec"].get("resources") or {}).get("requests") or {}
+        return quantity.parse(requests.get("storage", "0"))
+
+    if size(new) <= size(old):
+        return
+    found = store.get("StorageClass", None, new["spec"].get("storageClassName") or "")
+    if found is None or not found.get("allowVolumeExpansion"):
+        raise status.forbidden(
+            "",
+            "persistentvolumeclaims",
+            new["metadata"]["name"],
+            "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize",
+        )
 
 
 def check_deleting(new: Object, old: Object) -> list[Cause]:
@@ -85,14 +109,14 @@ def check_deleting(new: Object, old: Object) -> list[Cause]:
     if not added:
         return []
     names = ", ".join(status.quote(name) for name in added)
-    return [
-        Cause(
-            "FieldValueForbidden",
-            "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers "
-            f"[]string{{{names}}}",
-            "metadata.finalizers",
-        )
-    ]
+    cause = Cause(
+        "FieldValueForbidden",
+        "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers "
+        f"[]string{{{names}}}",
+        "metadata.finalizers",
+    )
+    # Said twice by the server, which checks the metadata of an update in two places.
+    return [cause, cause]
 
 
 def _service_account(store: Store, pod: Object) -> None:
@@ -159,16 +183,35 @@ def _storage_class(store: Store, claim: Object) -> None:
 
 
 def _addresses(store: Store, service: Object) -> None:
-    spec = service.setdefault("spec", {})
+    spec, name = service.setdefault("spec", {}), service["metadata"].get("name", "")
     if spec.get("type") == "ExternalName":
         return
-    if not spec.get("clusterIP"):
-        taken = {entry.get("spec", {}).get("clusterIP") for entry in store.each("Service")}
+    taken = {
+        entry.get("spec", {}).get("clusterIP")
+        for entry in store.each("Service")
+        if entry["metadata"]["uid"] != service["metadata"].get("uid")
+    }
+    address = spec.get("clusterIP")
+    if address and address != "None":
+        why = ""
+        if not address.startswith("10.0."):
+            why = "the provided network does not match the current range"
+        elif address in taken:
+            why = "provided IP is already allocated"
+        if why:
+            message = f"Invalid value: [{status.quote(address)}]: failed to allocate IP {address}: {why}"
+            raise status.invalid_as("", "Service", name, [Cause("FieldValueInvalid", message, "spec.clusterIPs")])
+    if not address:
         number = 100
         while f"10.0.{number // 250}.{number % 250 + 1}" in taken:
             number += 1
         spec["clusterIP"] = f"10.0.{number // 250}.{number % 250 + 1}"
     spec["clusterIPs"] = spec.get("clusterIPs") or [spec["clusterIP"]]
+    _node_ports(store, service)
+
+
+def _node_ports(store: Store, service: Object) -> None:
+    spec = service["spec"]
     if spec.get("type") in ("NodePort", "LoadBalancer"):
         used = {port.get("nodePort") for entry in store.each("Service") for port in entry.get("spec", {}).get("ports") or []}
         for port in spec.get("ports") or []:

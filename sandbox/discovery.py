@@ -30,7 +30,11 @@ VERSION: Object = {
     "compiler": "none",
     "platform": "simulated/practice-cluster",
 }
-CHECKS = ("ping", "log", "etcd")
+CHECKS = {
+    "healthz": ("ping", "log", "etcd"),
+    "livez": ("ping", "log", "etcd"),
+    "readyz": ("ping", "log", "informer-sync", "shutdown"),
+}
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
@@ -145,22 +149,21 @@ def aggregated(core: bool) -> tuple[bytes, str]:
 
 @cache
 def root_paths() -> Object:
-    paths = ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/apis/"]
+    paths = ["/api", "/api/v1", "/apis", "/apis/"]
     for name in sorted(kinds.groups()):
         paths.append(f"/apis/{name}")
         paths += [f"/apis/{name}/{version}" for version in kinds.versions(name)]
-    paths += ["/healthz", *(f"/healthz/{check}" for check in CHECKS)]
-    paths += ["/livez", *(f"/livez/{check}" for check in CHECKS)]
-    paths += ["/openapi/v3", "/openapi/v3/", "/readyz", *(f"/readyz/{check}" for check in CHECKS), "/version"]
-    return {"paths": [path for path in paths if path != "/.well-known/openid-configuration"]}
+    for name, checks in CHECKS.items():
+        paths += [f"/{name}", *(f"/{name}/{check}" for check in checks)]
+    return {"paths": sorted([*paths, "/openapi/v3", "/openapi/v3/", "/version"])}
 
 
 def health(path: str, verbose: bool) -> str | None:
     """The text of a health path, None if there is no such check."""
     name, _, check = path.strip("/").partition("/")
     if check:
-        return "ok" if check in CHECKS else None
+        return "ok" if check in CHECKS[name] else None
     if not verbose:
         return "ok"
-    lines = [f"[+]{entry} ok" for entry in CHECKS]
+    lines = [f"[+]{entry} ok" for entry in CHECKS[name]]
     return "\n".join([*lines, f"{name} check passed", ""])

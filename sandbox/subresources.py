@@ -206,8 +206,26 @@ async def evict(call: Call) -> web.StreamResponse:
                     "Cannot evict pod as it would violate the pod's disruption budget.",
                     [Cause("DisruptionBudget", why)],
                 )
+    if not dry_run:
+        store.mutate("Pod", call.namespace, call.name, lambda obj: _target(obj, store.now()), "status", call.manager)
     store.delete("Pod", call.namespace, call.name, options.get("gracePeriodSeconds"), dry_run=dry_run)
     return await call.answer(201, _success())
+
+
+def _target(pod: Object, now: str) -> None:
+    """The condition that tells why a pod goes."""
+    conditions = [c for c in pod["status"].get("conditions") or [] if c.get("type") != "DisruptionTarget"]
+    conditions.append(
+        {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "lastProbeTime": None,
+            "lastTransitionTime": now,
+            "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting",
+        }
+    )
+    pod["status"]["conditions"] = conditions
 
 
 async def upgrade(call: Call) -> web.StreamResponse:

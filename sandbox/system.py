@@ -183,9 +183,11 @@ class System:
         if event.kind.kind == "Namespace":
             if event.type == "ADDED":
                 self._furnish_namespace(metadata["name"])
-        elif event.type == "DELETED" and event.kind.kind in ("ServiceAccount", "ConfigMap"):
-            if metadata["name"] in ("default", "kube-root-ca.crt"):
-                self._furnish_namespace(metadata["namespace"])
+        elif event.type == "DELETED" and (event.kind.kind, metadata["name"]) in (
+            ("ServiceAccount", "default"),
+            ("ConfigMap", "kube-root-ca.crt"),
+        ):
+            self._furnish_namespace(metadata["namespace"])
         if event.kind.namespaced and event.kind.kind not in ("Event", "Lease", "EndpointSlice", "Endpoints"):
             self._count(metadata["namespace"])
 

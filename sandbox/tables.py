@@ -129,9 +129,9 @@ def pod_status(pod: Object) -> tuple[str, str, str]:
         now = status.get("state") or {}
         restarts += status.get("restartCount", 0)
         ended, waiting = now.get("terminated"), now.get("waiting") or {}
-        if ended and ended.get("exitCode") == 0:
+        if ended is not None and ended.get("exitCode", 0) == 0:
             continue
-        if ended:
+        if ended is not None:
             if ended.get("reason"):
                 reason = "Init:" + ended["reason"]
             elif ended.get("signal"):
@@ -155,11 +155,11 @@ def pod_status(pod: Object) -> tuple[str, str, str]:
             ended, waiting = now.get("terminated"), now.get("waiting") or {}
             if waiting.get("reason"):
                 reason = waiting["reason"]
-            elif ended and ended.get("reason"):
+            elif ended is not None and ended.get("reason"):
                 reason = ended["reason"]
-            elif ended:
+            elif ended is not None:
                 reason = f"Signal:{ended['signal']}" if ended.get("signal") else f"ExitCode:{ended.get('exitCode')}"
-            elif status.get("ready") and now.get("running"):
+            elif status.get("ready") and "running" in now:
                 running = True
                 ready += 1
         if reason == "Completed" and running:

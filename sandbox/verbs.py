@@ -247,12 +247,13 @@ async def patch(call: Call, subresource: str = "") -> web.StreamResponse:
     if current is None:
         raise status.not_found(kind, call.name)
     patched = patched_object(kind, clone(call.shown(current)), raw, content_type)
-    obj = views.stored(kind, decode(call, kind, patched, patched=True))
+    # The server holds a patched object as a map, which is what its refusals show.
+    obj = views.stored(kind, decode(call, kind, dict(sorted(patched.items())), patched=True))
     _check_name(call, obj)
     _place(call, kind, obj)
     uid = obj["metadata"].get("uid")
-    if uid != current["metadata"]["uid"]:
-        message = f"Invalid value: {status.quote(str(uid or ''))}: field is immutable"
+    if uid and uid != current["metadata"]["uid"]:
+        message = f"Invalid value: {status.quote(str(uid))}: field is immutable"
         raise status.invalid(kind, call.name, [Cause("FieldValueInvalid", message, "metadata.uid")] * 2)
     if not subresource:
         call.server.access_check(call, kind, obj)
@@ -281,8 +282,6 @@ async def _apply(call: Call, kind: Kind, raw: bytes, media: Media, subresource: 
     elif mode == "Warn":
         call.warnings += bodies.repeated_keys(raw)
     metadata = applied.get("metadata")
-    if isinstance(metadata, dict) and kind.namespaced and call.namespace and not metadata.get("namespace"):
-        metadata["namespace"] = call.namespace
     live = store.get(kind, call.namespace, call.name)
     if live is None and subresource:
         raise status.not_found(kind, call.name)
@@ -316,7 +315,7 @@ async def _apply(call: Call, kind: Kind, raw: bytes, media: Media, subresource: 
         stored = store.create(kind, merged, call.manager, call.dry_run, track=False)
         return await call.write(201, call.shaped(media, call.shown(stored)), media)
     uid = merged["metadata"].get("uid")
-    if uid != live["metadata"]["uid"]:
+    if uid and uid != live["metadata"]["uid"]:
         message = f"Invalid value: {status.quote(str(uid))}: field is immutable"
         raise status.invalid(kind, call.name, [Cause("FieldValueInvalid", message, "metadata.uid")] * 2)
     if not subresource:

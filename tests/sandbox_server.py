@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import importlib
 import json
 import ssl
@@ -77,6 +78,24 @@ class RunningSandbox:
                 return answer.status, found, json.loads(raw)
             return answer.status, found, raw.decode()
 
+    @contextmanager
+    def stream(
+        self, path: str, headers: dict[str, str] | None = None, seconds: float = 10.0
+    ) -> Iterator[http.client.HTTPResponse]:
+        """An answer to read piece by piece (`readline`); reading waits for seconds at most."""
+        host = self.url.removeprefix("https://")
+        connection = http.client.HTTPSConnection(host, timeout=seconds, context=self.ssl_context())
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}", **(headers or {})})
+            yield connection.getresponse()
+        finally:
+            connection.close()
+
+    def events(self, path: str, headers: dict[str, str] | None = None, seconds: float = 10.0) -> list[dict[str, Any]]:
+        """All events of a watch until the server ends it; give the path a short timeoutSeconds."""
+        with self.stream(path, headers, seconds) as answer:
+            return [json.loads(line) for line in answer.read().splitlines()]
+
     # ---- faults
 
     def faults(self, name: str, **params: Any) -> Any:
@@ -100,7 +119,7 @@ class _Plain(urllib.request.HTTPErrorProcessor):
 @contextmanager
 def running_sandbox(
     *,
-    world: bool = False,
+    world: bool | Callable[[Store], Any] = False,
     speed: float = 50.0,
     scenario: str = "default",
     seed: int | None = 1,
@@ -109,9 +128,12 @@ def running_sandbox(
     history_limit: int = 20_000,
     **world_options: Any,
 ) -> Iterator[RunningSandbox]:
-    """A running practice cluster. tokens: token -> (user name, groups). world: with controllers, nodes, Ollama ..."""
+    """A running practice cluster. tokens: token -> (user name, groups).
+
+    world: True for controllers, nodes, Ollama ..., or a function that makes another world for a store.
+    """
     users = {token: User(name, tuple(groups)) for token, (name, groups) in (tokens or {}).items()}
-    maker = _world_maker(speed, scenario, seed, world_options) if world else None
+    maker = world if callable(world) else _world_maker(speed, scenario, seed, world_options) if world else None
     options = Options(seed=seed, tokens=users, state=state, world=maker, history_limit=history_limit)
     loop = asyncio.new_event_loop()
     ready, stop = threading.Event(), asyncio.Event()
@@ -121,7 +143,7 @@ def running_sandbox(
     async def live() -> None:
         try:
             await cluster.start()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (told to the test's thread)
             failure.append(error)
             ready.set()
             return
@@ -133,7 +155,7 @@ def running_sandbox(
         asyncio.set_event_loop(loop)
         try:
             loop.run_until_complete(live())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (told to the test's thread)
             failure.append(error)
         finally:
             loop.close()
