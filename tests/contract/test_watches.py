@@ -1,0 +1,236 @@
+"""Watches: resume, bookmarks, selectors, expiry, the streamed list."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from kubernetes.client.exceptions import ApiException
+from kubernetes.dynamic import DynamicClient
+
+from deployments.domain import errors
+from deployments.gateways.kubernetes import ClusterClient, ResourceKind, WatchEvent
+from tests.contract.conftest import Raw
+from tests.contract.support import CONFIG_MAPS, EVENTS, config_map, covers, ref
+
+
+def state(client: ClusterClient, namespace: str) -> str:
+    return list(client.list_pages(CONFIG_MAPS, namespace))[-1].resource_version
+
+
+def told(events: list[WatchEvent]) -> list[tuple[str, str]]:
+    return [
+        (event.type, event.object["metadata"]["name"])
+        for event in events
+        if event.type != "BOOKMARK" and event.object["metadata"]["name"] != "kube-root-ca.crt"
+        and not event.object["metadata"]["name"].startswith("openshift-")
+    ]  # fmt: skip
+
+
+@covers("watch")
+def test_changes_after_a_list(client: ClusterClient, namespace: str) -> None:
+    """Recorded transcript 12: whole objects with kind; a write without effect gives no event; DELETED
+    carries a newer resourceVersion; the server ends the stream cleanly."""
+    client.apply(config_map(namespace, "before", a="1"))
+    start = state(client, namespace)
+    client.apply(config_map(namespace, "w", a="1"))
+    client.apply(config_map(namespace, "w", a="2"))
+    client.apply(config_map(namespace, "w", a="2"))
+    client.delete(ref(config_map(namespace, "w")))
+    began = time.monotonic()
+    events = list(client.watch(CONFIG_MAPS, namespace, start, timeout_seconds=1))
+    assert 0.5 < time.monotonic() - began < 10
+    changes = [
+        event for event in events if event.type != "BOOKMARK" and event.object["metadata"]["name"] == "w"
+    ]
+    assert [event.type for event in changes] == ["ADDED", "MODIFIED", "DELETED"]
+    assert all(
+        event.object["kind"] == "ConfigMap" and event.object["apiVersion"] == "v1" for event in changes
+    )
+    versions = [int(event.resource_version) for event in changes]
+    assert versions == sorted(set(versions)) and versions[0] > int(start)
+
+
+@covers("watch")
+def test_going_on_where_one_was(client: ClusterClient, namespace: str) -> None:
+    """Recorded transcript 12: from an event's resourceVersion only what is later comes."""
+    start = state(client, namespace)
+    first = client.apply(config_map(namespace, "one"))
+    client.apply(config_map(namespace, "two"))
+    assert ("ADDED", "one") in told(list(client.watch(CONFIG_MAPS, namespace, start, timeout_seconds=1)))
+    version = first["metadata"]["resourceVersion"]
+    assert told(list(client.watch(CONFIG_MAPS, namespace, version, timeout_seconds=1))) == [("ADDED", "two")]
+
+
+@covers("watch")
+def test_without_a_version_what_is_there_comes_first(client: ClusterClient, namespace: str) -> None:
+    """Recorded transcript 12: without resourceVersion a watch starts with an ADDED for each object."""
+    client.apply(config_map(namespace, "one"))
+    assert ("ADDED", "one") in told(list(client.watch(CONFIG_MAPS, namespace, timeout_seconds=1)))
+
+
+@covers("watch")
+def test_a_selector_makes_additions_and_deletions(client: ClusterClient, namespace: str) -> None:
+    """Recorded transcript 12: gaining the label is ADDED, losing it DELETED with the last matching
+    state but the new resourceVersion."""
+    client.apply(config_map(namespace, "b"))
+    start = state(client, namespace)
+    client.apply(config_map(namespace, "b", {"app": "x"}))
+    client.apply(config_map(namespace, "b", {"app": "x"}, a="1"))
+    last = client.apply(config_map(namespace, "b", {"app": "y"}, a="1"))
+    events = [
+        event
+        for event in client.watch(CONFIG_MAPS, namespace, start, label_selector="app=x", timeout_seconds=1)
+        if event.type != "BOOKMARK"
+    ]
+    assert [event.type for event in events] == ["ADDED", "MODIFIED", "DELETED"]
+    assert events[-1].object["metadata"]["labels"] == {"app": "x"}
+    assert events[-1].resource_version == last["metadata"]["resourceVersion"]
+
+
+@covers("watch")
+def test_a_field_selector(client: ClusterClient, namespace: str) -> None:
+    """Recorded transcript 12 (field selector metadata.name)."""
+    start = state(client, namespace)
+    client.apply(config_map(namespace, "a"))
+    client.apply(config_map(namespace, "b"))
+    events = list(
+        client.watch(CONFIG_MAPS, namespace, start, field_selector="metadata.name=b", timeout_seconds=1)
+    )
+    assert told(events) == [("ADDED", "b")]
+
+
+@covers("watch")
+def test_a_finalizer_delays_deleted(client: ClusterClient, raw: Raw, namespace: str) -> None:
+    """Recorded transcript 12: MODIFIED with deletionTimestamp, DELETED when the finalizer goes."""
+    obj = config_map(namespace, "f")
+    obj["metadata"]["finalizers"] = ["contract.pilothouse.io/wait"]
+    start = client.apply(obj)["metadata"]["resourceVersion"]
+    assert client.delete(ref(obj)) is True
+    raw(
+        "PATCH",
+        f"/api/v1/namespaces/{namespace}/configmaps/f",
+        {"metadata": {"finalizers": None}},
+        Content_Type="application/merge-patch+json",
+    )
+    events = [
+        one
+        for one in client.watch(CONFIG_MAPS, namespace, start, timeout_seconds=1)
+        if one.type != "BOOKMARK"
+    ]
+    assert [event.type for event in events] == ["MODIFIED", "DELETED"]
+    assert events[0].object["metadata"]["deletionTimestamp"]
+
+
+@covers("watch")
+def test_bookmarks(client: ClusterClient, namespace: str) -> None:
+    """Recorded transcript 12: bookmarks come before timeoutSeconds runs out, and hold kind, apiVersion
+    and resourceVersion only."""
+    start = state(client, namespace)
+    events = list(client.watch(CONFIG_MAPS, namespace, start, timeout_seconds=4))
+    bookmarks = [event for event in events if event.type == "BOOKMARK"]
+    assert bookmarks
+    meta = bookmarks[-1].object["metadata"]
+    assert bookmarks[-1].object["kind"] == "ConfigMap" and int(bookmarks[-1].resource_version) >= int(start)
+    assert not {"name", "namespace", "uid"} & set(meta) and "data" not in bookmarks[-1].object
+    assert not bookmarks[-1].ends_initial
+
+
+@covers("watch")
+def test_a_streamed_list(client: ClusterClient, namespace: str) -> None:
+    """Recorded transcript 12 (sendInitialEvents): ADDED for each, a marked BOOKMARK, then what changes."""
+    client.apply(config_map(namespace, "one"))
+    client.apply(config_map(namespace, "two"))
+    seen: list[WatchEvent] = []
+    later: list[WatchEvent] = []
+    for event in client.watch(CONFIG_MAPS, namespace, timeout_seconds=5, initial_events=True):
+        if not any(one.ends_initial for one in seen):
+            seen.append(event)
+            if event.ends_initial:
+                client.apply(config_map(namespace, "three"))
+        elif event.type != "BOOKMARK":
+            later.append(event)
+            break
+    assert sorted(told(seen)) == [("ADDED", "one"), ("ADDED", "two")]
+    assert seen[-1].ends_initial and seen[-1].resource_version
+    assert told(later) == [("ADDED", "three")]
+
+
+@covers("watch")
+def test_a_streamed_list_of_nothing(client: ClusterClient, namespace: str) -> None:
+    """Recorded transcript 12: only the bookmark."""
+    watching = client.watch(
+        CONFIG_MAPS, namespace, label_selector="a=none", timeout_seconds=2, initial_events=True
+    )
+    assert next(watching).ends_initial
+
+
+@pytest.mark.parametrize("kind", [CONFIG_MAPS, EVENTS, ResourceKind("coordination.k8s.io/v1", "Lease")])
+@covers("watch")
+def test_too_old_a_version_is_expired(
+    client: ClusterClient, namespace: str, forgotten: str, kind: ResourceKind
+) -> None:
+    """Recorded transcript 09: HTTP 200 with one ERROR event holding a Status 410 Expired, then the end."""
+    with pytest.raises(errors.Expired) as caught:
+        list(client.watch(kind, namespace, forgotten, timeout_seconds=3))
+    assert (caught.value.status, caught.value.reason) == (410, "Expired") and caught.value.retryable
+
+
+def test_the_official_watch_sees_410_too(official: DynamicClient, namespace: str) -> None:
+    """Recorded transcript 09, through the official client: one pass, 410 raised."""
+    resource = official.resources.get(api_version="v1", kind="ConfigMap")
+    with pytest.raises(ApiException) as caught:
+        list(official.watch(resource, namespace=namespace, resource_version="1", timeout=3))
+    assert caught.value.status == 410
+
+
+def test_send_initial_events_needs_its_match(raw: Raw, namespace: str) -> None:
+    """Recorded transcript 08: sendInitialEvents without resourceVersionMatch is 422."""
+    path = f"/api/v1/namespaces/{namespace}/configmaps?watch=true&sendInitialEvents=true&timeoutSeconds=1"
+    status, _, body = raw("GET", path)
+    assert (status, body["reason"], body["details"]["kind"]) == (422, "Invalid", "ListOptions")
+
+
+@covers("watch")
+def test_a_watch_in_no_namespace_is_silent(client: ClusterClient) -> None:
+    """Recorded transcript 12: an empty stream that ends in time."""
+    events = list(client.watch(CONFIG_MAPS, "contract-no-such-namespace", timeout_seconds=1))
+    assert [event for event in events if event.type != "BOOKMARK"] == []
+
+
+@covers("watch")
+def test_stopping_a_silent_watch(client: ClusterClient, namespace: str) -> None:
+    """Kubernetes API concepts, "Efficient detection of changes": the client may leave at any time."""
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    began = time.monotonic()
+    start = state(client, namespace)
+    assert told(list(client.watch(CONFIG_MAPS, namespace, start, timeout_seconds=60, stop=stop))) == []
+    assert time.monotonic() - began < 5
+    assert client.version()
+
+
+@covers("watch")
+def test_events_arrive_at_once(client: ClusterClient, namespace: str) -> None:
+    """Recorded transcript 12: an event follows its write at once, not in batches."""
+    start = state(client, namespace)
+    found: dict[str, Any] = {}
+    stop, opened = threading.Event(), threading.Event()
+
+    def follow() -> None:
+        opened.set()
+        for event in client.watch(CONFIG_MAPS, namespace, start, timeout_seconds=20, stop=stop):
+            if event.type == "ADDED" and event.object["metadata"]["name"] == "quick":
+                found["at"] = time.monotonic()
+                return
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    opened.wait(5)
+    client.apply(config_map(namespace, "quick"))
+    written = time.monotonic()
+    thread.join(10)
+    stop.set()
+    assert found["at"] - written < 2
