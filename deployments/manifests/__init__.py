@@ -1,0 +1,1 @@
+"""From the description of a stack to Kubernetes objects, as plain values."""
