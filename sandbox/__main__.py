@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import logging
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from sandbox import kubeconfig
 from sandbox.access import User
 from sandbox.cluster import Cluster, Options
-from sandbox.world import SCENARIOS, make_world
+from sandbox.store import Store
 
 
 def token_user(text: str) -> tuple[str, User]:
@@ -39,12 +41,20 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--kubeconfig", type=Path, help="write the administrator's kubeconfig here")
     parser.add_argument("--speed", type=float, default=1.0, help="factor of simulated time")
     parser.add_argument("--seed", type=int, help="makes uids and random names repeatable")
-    parser.add_argument("--scenario", default="default", choices=sorted(SCENARIOS))
+    parser.add_argument("--scenario", default="default", help="which nodes and GPUs there are")
     parser.add_argument("--no-world", action="store_true", help="the bare API: no controllers, no nodes")
     parser.add_argument(
         "--token", type=token_user, action="append", default=[], metavar="NAME=TOKEN:GROUPS", help="another user"
     )
     return parser.parse_args(arguments)
+
+
+def world_maker(arguments: argparse.Namespace) -> Callable[[Store], Any]:
+    """The simulated world; loaded only when it is wanted, the bare API starts faster without."""
+    make_world = importlib.import_module("sandbox.world").make_world
+    return lambda store: make_world(
+        store, speed=arguments.speed, scenario=arguments.scenario, seed=arguments.seed
+    )
 
 
 async def run(arguments: argparse.Namespace) -> None:
@@ -54,11 +64,7 @@ async def run(arguments: argparse.Namespace) -> None:
         state=arguments.state,
         seed=arguments.seed,
         tokens=dict(arguments.token),
-        world=None
-        if arguments.no_world
-        else lambda store: make_world(
-            store, speed=arguments.speed, scenario=arguments.scenario, seed=arguments.seed
-        ),
+        world=None if arguments.no_world else world_maker(arguments),
     )
     cluster = Cluster(options)
     stop = asyncio.Event()

@@ -15,6 +15,7 @@ import orjson
 
 from sandbox import certificates, kubeconfig
 from sandbox.access import MASTERS, Access, User
+from sandbox.accounts import AccountTokens
 from sandbox.certificates import Certificates, KeyPair
 from sandbox.server import Server, World
 from sandbox.store import Store
@@ -62,7 +63,8 @@ class Cluster:
         admin = User("kubernetes-admin", (MASTERS,))
         self.access = Access(self.store, {self.token: admin, **options.tokens})
         self.system = System(self.store, self.certificates.authority.certificate)
-        self.server = Server(self.store, self.access)
+        self.accounts = AccountTokens(self.store, self.access, self.certificates.authority.certificate)
+        self.server = Server(self.store, self.access, self.accounts)
         self.world: Any = None
         self._port = options.port or int((kept or {}).get("port", 0))
 
@@ -73,6 +75,7 @@ class Cluster:
         objects = self._read("objects.json")
         if objects is not None:
             self.store.load(objects)
+            self.accounts.adopt()
         self.system.furnish()
         if self.options.world is not None:
             self.world = self.options.world(self.store)

@@ -10,24 +10,20 @@ from sandbox import bodies, protobuf, status
 from sandbox.backend import RequestInfo
 from sandbox.calls import Call
 from sandbox.status import Cause
+from sandbox.verbs import unsupported_media
 
 Object = dict[str, Any]
 
 _FIELD_ORDER = ("namespace", "verb", "group", "version", "resource", "subresource", "name", "fieldSelector", "labelSelector")
 
 
-async def _body(call: Call, kind: str) -> Object:
+async def _body(call: Call) -> Object:
     raw = await call.body()
     content_type = call.request.headers.get("Content-Type", "").split(";")[0].strip().lower()
     if content_type == protobuf.MEDIA_TYPE:
         return protobuf.decode_review(raw)
     if content_type not in ("", "application/json", "application/yaml"):
-        raise status.ApiError(
-            415,
-            "UnsupportedMediaType",
-            "the body of the request was in an unknown format - accepted media types include: "
-            "application/json, application/yaml, application/vnd.kubernetes.protobuf",
-        )
+        raise unsupported_media()
     if call.kind is None:
         raise status.unknown_resource()
     return bodies.read_object(call.kind, raw, content_type == "application/yaml")
@@ -39,7 +35,7 @@ def _refused(field: str, why: str) -> status.ApiError:
 
 async def access(call: Call) -> web.StreamResponse:
     """SelfSubjectAccessReview: any question is answered, unknown types included."""
-    body = await _body(call, "SelfSubjectAccessReview")
+    body = await _body(call)
     spec = body.get("spec") or {}
     resource, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
     if resource is None and path is None:
@@ -87,7 +83,7 @@ def _review(kind: str, spec: Object, state: Object) -> Object:
 
 async def rules(call: Call) -> web.StreamResponse:
     """SelfSubjectRulesReview: the spec is answered empty, as the server does."""
-    body = await _body(call, "SelfSubjectRulesReview")
+    body = await _body(call)
     namespace = (body.get("spec") or {}).get("namespace")
     if not namespace:
         raise status.bad_request("no namespace on request")
@@ -105,7 +101,7 @@ async def rules(call: Call) -> web.StreamResponse:
 
 async def identity(call: Call) -> web.StreamResponse:
     """SelfSubjectReview: who am I."""
-    await _body(call, "SelfSubjectReview")
+    await _body(call)
     answer = {
         "kind": "SelfSubjectReview",
         "apiVersion": "authentication.k8s.io/v1",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import secrets
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -19,6 +18,7 @@ from aiohttp import web
 
 from sandbox import documents, kinds, reviews, status, subresources, verbs
 from sandbox.access import MASTERS, Access, User
+from sandbox.accounts import AccountTokens
 from sandbox.backend import Backend, DropConnection, PlainAnswer, RequestInfo
 from sandbox.calls import Call, common_headers, new_audit_id
 from sandbox.kinds import Kind
@@ -67,9 +67,10 @@ class World(Protocol):
 class Server:
     """See the module. `world` may be set later; without one there are no logs and no back ends."""
 
-    def __init__(self, store: Store, access: Access, world: World | None = None) -> None:
+    def __init__(self, store: Store, access: Access, accounts: AccountTokens, world: World | None = None) -> None:
         self.store = store
         self.access = access
+        self.accounts = accounts
         self.world = world
         self.address = ""
         self.watches: dict[Watch, RequestInfo] = {}
@@ -105,10 +106,6 @@ class Server:
             else:
                 watch.fail(error)
         return len(chosen)
-
-    @staticmethod
-    def random_bytes() -> bytes:
-        return secrets.token_bytes(32)
 
     # ---- one request
 

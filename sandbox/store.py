@@ -67,6 +67,7 @@ class Store:
         history_seconds: float = 300.0,
     ) -> None:
         self.clock = clock
+        self._seed = seed
         self.random = random.Random(seed)
         self.kinds = KINDS
         self.rv = FIRST_RESOURCE_VERSION
@@ -410,6 +411,9 @@ class Store:
             collection.versions[key] = version
             collection.keys.append(key)
         self.rv = max(self.rv, int(data["resourceVersion"]))
+        if self._seed is not None:
+            # Not the beginning of the same row again: its uids are taken.
+            self.random.seed(f"{self._seed}/{self.rv}")
         for collection in self._collections.values():
             collection.keys.sort()
             collection.floor = self.rv

@@ -5,18 +5,15 @@ Recorded transcripts 05 (tokens), 17 (scale, status, eviction, binding), 28 (pro
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
 from aiohttp import web
 
-from sandbox import apply, bodies, listing, proxying, selectors, status, verbs
-from sandbox.access import User
+from sandbox import apply, bodies, listing, protobuf, proxying, selectors, status, verbs
 from sandbox.calls import Call, check_write_options
-from sandbox.encoding import clone, encode
+from sandbox.encoding import clone
 from sandbox.kinds import Kind, by_name
 from sandbox.listing import truth
 from sandbox.status import Cause
@@ -40,6 +37,10 @@ def _existing(call: Call) -> tuple[Kind, Object]:
 
 async def _json_body(call: Call, kind_name: str) -> Object:
     raw = await call.body()
+    if call.request.headers.get("Content-Type", "") == protobuf.MEDIA_TYPE:
+        if kind_name != "TokenRequest":
+            raise verbs.unsupported_media()
+        return protobuf.decode_review(raw)
     try:
         value = bodies.loads(raw) if raw.strip() else {}
     except bodies.JsonSyntax as broken:
@@ -362,7 +363,7 @@ async def token(call: Call) -> web.StreamResponse:
     store = call.server.store
     now = store.clock()
     metadata = account["metadata"]
-    text = issue_token(call.server, metadata["namespace"], call.name, metadata["uid"], now, seconds)
+    text = call.server.accounts.issue(metadata["namespace"], call.name, metadata["uid"], seconds)
     answer = {
         "kind": "TokenRequest",
         "apiVersion": "authentication.k8s.io/v1",
@@ -380,25 +381,6 @@ async def token(call: Call) -> web.StreamResponse:
         "status": {"token": text, "expirationTimestamp": timestamp(now + seconds)},
     }
     return await call.answer(201, answer)
-
-
-def issue_token(server: Any, namespace: str, name: str, uid: str, now: float, seconds: int) -> str:
-    """A token in the shape of a JWT, known to this server. Its signature is random: nobody else can check it."""
-
-    def part(value: bytes) -> str:
-        return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
-
-    claims = {
-        "iss": "https://kubernetes.default.svc",
-        "sub": f"system:serviceaccount:{namespace}:{name}",
-        "iat": int(now),
-        "exp": int(now) + seconds,
-        "jti": server.store.new_uid(),
-    }
-    text = f"{part(encode({'alg': 'none', 'typ': 'JWT'}))}.{part(json.dumps(claims).encode())}.{part(server.random_bytes())}"
-    groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
-    server.access.add_token(text, User(claims["sub"], groups, uid), now + seconds)
-    return text
 
 
 # ---- proxies

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from sandbox import apply, bodies, lifecycle, listing, patches, status, validation, views
+from sandbox import apply, bodies, lifecycle, listing, patches, protobuf, status, validation, views
 from sandbox.calls import Call, check_write_options
 from sandbox.encoding import clone, encode
 from sandbox.history import Version
@@ -152,16 +152,24 @@ def _form(call: Call, kind: Kind, media: Media) -> Any:
 # ---- writing
 
 
+def unsupported_media() -> status.ApiError:
+    return status.ApiError(
+        415,
+        "UnsupportedMediaType",
+        "the body of the request was in an unknown format - accepted media types include: "
+        "application/json, application/yaml, application/vnd.kubernetes.protobuf",
+    )
+
+
 async def _read_object(call: Call, kind: Kind) -> Object:
     """The body as an object of this kind, checked for kind, apiVersion and namespace."""
     content_type = call.request.headers.get("Content-Type", "").split(";")[0].strip().lower()
+    if content_type == protobuf.MEDIA_TYPE:
+        read = protobuf.decode_object(await call.body())
+        if read is not None:
+            return read
     if content_type and content_type not in _BODY_TYPES:
-        raise status.ApiError(
-            415,
-            "UnsupportedMediaType",
-            "the body of the request was in an unknown format - accepted media types include: "
-            "application/json, application/yaml, application/vnd.kubernetes.protobuf",
-        )
+        raise unsupported_media()
     return bodies.read_object(kind, await call.body(), content_type == "application/yaml")
 
 
@@ -334,12 +342,7 @@ async def delete_options(call: Call) -> Object:
     if raw.strip():
         content_type = call.request.headers.get("Content-Type", "").split(";")[0].strip().lower()
         if content_type and content_type not in _BODY_TYPES:
-            raise status.ApiError(
-                415,
-                "UnsupportedMediaType",
-                "the body of the request was in an unknown format - accepted media types include: "
-                "application/json, application/yaml, application/vnd.kubernetes.protobuf",
-            )
+            raise unsupported_media()
         try:
             value = bodies.loads(raw)
         except bodies.JsonSyntax as broken:
