@@ -1,0 +1,165 @@
+"""Connecting, checking and removing clusters."""
+
+from __future__ import annotations
+
+import re
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from deployments.commands.base import command
+from deployments.domain.actors import Actor
+from deployments.domain.errors import Conflict, InvalidInput
+from deployments.domain.states import OperationKind
+from deployments.gateways.kubernetes import ClusterCredential
+from deployments.ledger import audit, transitions, vault
+from deployments.ledger.announce import announce
+from deployments.models import Cluster, ClusterGrant, Operation, Release, Revision, Team
+from deployments.policies import Action, require
+from deployments.selectors import lookup
+
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._ -]{0,61}[A-Za-z0-9])?")
+
+
+@command(Action.MANAGE_CLUSTERS)
+def connect_cluster(
+    actor: Actor,
+    *,
+    name: str,
+    credential: ClusterCredential,
+    teams: list[Team],
+    namespaces: list[str],
+    simulated: bool = False,
+) -> tuple[Cluster, Operation]:
+    """Store a cluster with its encrypted credential, grant it to ``teams``, and begin a check of the
+    connection. Raises :class:`InvalidInput` (name) and :class:`Conflict` (the name is taken)."""
+    require(actor, Action.MANAGE_CLUSTERS, object_type="cluster", object_name=name)
+    name = name.strip()
+    if not NAME.fullmatch(name):
+        raise InvalidInput(
+            "A cluster's name has 1 to 63 letters, digits, spaces, dots, dashes and underscores, and "
+            "begins and ends with a letter or digit.",
+            field="name",
+        )
+    try:
+        with transaction.atomic():
+            cluster = Cluster.objects.create(
+                name=name,
+                server=credential.server,
+                credential=vault.seal(credential.to_json()),
+                credential_kind=credential.kind,
+                simulated=simulated,
+                created_by_id=actor.user_id,
+            )
+    except IntegrityError as error:
+        raise Conflict(f"There is a cluster named {name} already.", remedy="Choose another name.") from error
+    for team in teams:
+        ClusterGrant.objects.create(cluster=cluster, team=team, namespaces=namespaces)
+    check = _check(actor, cluster)
+    announce("list", 0, cluster.version)
+    audit.record(
+        actor,
+        "cluster.connect",
+        object_type="cluster",
+        object_id=cluster.pk,
+        object_name=name,
+        cluster_id=cluster.pk,
+        operation_id=check.pk,
+        after={
+            "server": credential.server,
+            "credential": credential.kind,
+            "teams": [team.name for team in teams],
+            "namespaces": namespaces,
+        },
+    )
+    return cluster, check
+
+
+@command(Action.MANAGE_CLUSTERS)
+def replace_credential(actor: Actor, *, cluster_id: int, credential: ClusterCredential) -> Operation:
+    """Give a cluster another credential, say after the old one ran out, and check it."""
+    cluster = lookup.cluster(actor, cluster_id)
+    require(actor, Action.MANAGE_CLUSTERS, **_about(cluster))
+    before = {"server": cluster.server, "credential": cluster.credential_kind}
+    Cluster.objects.filter(pk=cluster.pk).update(
+        server=credential.server,
+        credential=vault.seal(credential.to_json()),
+        credential_kind=credential.kind,
+        version=F("version") + 1,
+    )
+    cluster.refresh_from_db()
+    check = _check(actor, cluster)
+    announce("cluster", cluster.pk, cluster.version)
+    audit.record(
+        actor,
+        "cluster.replace_credential",
+        **_about(cluster),
+        cluster_id=cluster.pk,
+        operation_id=check.pk,
+        before=before,
+        after={"server": credential.server, "credential": credential.kind},
+    )
+    return check
+
+
+def check_connection(actor: Actor, *, cluster_id: int) -> Operation:
+    """Ask a cluster who it is and what we may do there. A question: no audit entry, gone in an hour."""
+    cluster = lookup.cluster(actor, cluster_id)
+    if not actor.admin:
+        grant = cluster.grants.filter(team_id__in=actor.roles).first()
+        require(actor, Action.CHECK, grant.team_id if grant else None, **_about(cluster))
+    with transaction.atomic():
+        return _check(actor, cluster)
+
+
+@command(Action.MANAGE_CLUSTERS)
+def remove_cluster(actor: Actor, *, cluster_id: int, reason: str = "") -> None:
+    """Forget a cluster's credential. What is installed there stays as it is.
+
+    Raises :class:`Conflict` while deployments of it are known.
+    """
+    cluster = lookup.cluster(actor, cluster_id)
+    require(actor, Action.MANAGE_CLUSTERS, **_about(cluster))
+    left = cluster.deployments.filter(removed_at=None).count()
+    if left:
+        raise Conflict(
+            f"{left} deployment{'s are' if left > 1 else ' is'} still installed there.",
+            remedy="Uninstall first; otherwise nobody would look after what is on the cluster.",
+        )
+    Cluster.objects.filter(pk=cluster.pk).update(
+        removed_at=timezone.now(), credential=b"", version=F("version") + 1
+    )
+    announce("list", 0, cluster.version + 1)
+    audit.record(
+        actor, "cluster.remove", **_about(cluster), cluster_id=cluster.pk, reason=reason.strip()[:500]
+    )
+
+
+def rotate_keys(actor: Actor) -> int:
+    """Encrypt every stored secret anew with the newest key; returns how many there were."""
+    count = 0
+    with transaction.atomic():
+        for cluster in Cluster.objects.exclude(credential=b""):
+            Cluster.objects.filter(pk=cluster.pk).update(credential=vault.reseal(cluster.credential))
+            count += 1
+        for model, column in ((Revision, "secrets"), (Release, "sealed")):
+            for row in model.objects.exclude(**{column: b""}):
+                model.objects.filter(pk=row.pk).update(**{column: vault.reseal(getattr(row, column))})
+                count += 1
+        audit.record(actor, "keys.rotate", after={"secrets": count})
+    return count
+
+
+def _check(actor: Actor, cluster: Cluster) -> Operation:
+    return transitions.create(
+        kind=OperationKind.CHECK_CONNECTION,
+        title=f"Check the connection to {cluster.name}",
+        actor=actor,
+        steps=["reach", "identify", "rights"],
+        cluster=cluster,
+    )
+
+
+def _about(cluster: Cluster) -> dict[str, object]:
+    return {"object_type": "cluster", "object_id": cluster.pk, "object_name": cluster.name}
