@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
@@ -24,6 +25,8 @@ from sandbox.system import System
 logger = logging.getLogger(__name__)
 
 Object = dict[str, Any]
+
+HOUSEKEEPING_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Cluster:
         self.server = Server(self.store, self.access, self.accounts)
         self.world: Any = None
         self._port = options.port or int((kept or {}).get("port", 0))
+        self._housekeeping: asyncio.Task[None] | None = None
 
     # ---- running
 
@@ -80,6 +84,10 @@ class Cluster:
         if self.options.world is not None:
             self.world = self.options.world(self.store)
             self.server.world = self.world
+            attach = getattr(self.world, "attach", None)
+            if attach is not None:
+                # For worlds that end watches themselves, as a fault.
+                attach(self.server)
             await self.world.start()
         context = certificates.server_context(self.certificates, self.directory)
         try:
@@ -91,9 +99,17 @@ class Cluster:
             port = await self.server.start(self.options.host, 0, context)
         self._port = port
         self._write("identity.json", _kept(self.certificates, self.token, port))
+        self._housekeeping = asyncio.create_task(self._keep_house())
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            self.system.forget_events()
 
     async def stop(self) -> None:
         """Stop listening and keep the objects if there is a state directory."""
+        if self._housekeeping is not None:
+            self._housekeeping.cancel()
         await self.server.stop()
         if self.world is not None:
             await self.world.stop()

@@ -102,7 +102,7 @@ def locate_service(store: Store, namespace: str, text: str) -> tuple[str, Object
         if entry.get("name", "") != port:
             continue
         for pod in pods:
-            number = port_number(pod, entry.get("targetPort", entry.get("port", 0)))
+            number = port_number(pod, entry.get("targetPort") or entry["port"])
             if number is not None and (_ready(pod) or spec.get("publishNotReadyAddresses")):
                 found.append((pod, number))
     if not found:

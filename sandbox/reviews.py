@@ -49,6 +49,7 @@ async def access(call: Call) -> web.StreamResponse:
     if (body.get("metadata") or {}).get("name"):
         raise _refused("metadata", f'{{"name":{status.quote(body["metadata"]["name"])}}}: must be empty')
     answered: Object = {}
+    info = RequestInfo("", "", "", "", "", "", "", call.user.name)
     if resource is not None:
         answered["resourceAttributes"] = {name: resource[name] for name in _FIELD_ORDER if resource.get(name)}
         info = RequestInfo(
@@ -61,7 +62,7 @@ async def access(call: Call) -> web.StreamResponse:
             "",
             call.user.name,
         )
-    else:
+    elif path is not None:
         answered["nonResourceAttributes"] = {name: path[name] for name in ("path", "verb") if path.get(name)}
         info = RequestInfo(path.get("verb", ""), "", "", "", "", "", path.get("path", ""), call.user.name)
     reason = call.server.access.reason(call.user, info)

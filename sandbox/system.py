@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from sandbox import quotas, status
-from sandbox.store import Event, Store
+from sandbox.store import Event, Store, timestamp
 
 Object = dict[str, Any]
 
+EVENT_SECONDS = 3600.0
 NAMESPACES = ("default", "kube-node-lease", "kube-public", "kube-system")
 _CA_NOTE = (
     "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal "
@@ -178,6 +179,14 @@ class System:
         if self.store.get(kind, metadata.get("namespace"), metadata["name"]) is None:
             self.store.create(kind, obj, manager="kube-apiserver")
 
+    def forget_events(self) -> int:
+        """Delete Event objects that are over an hour old, as a real cluster does. Returns how many."""
+        limit = timestamp(self.store.clock() - EVENT_SECONDS)
+        old = [event["metadata"] for event in self.store.each("Event") if event["metadata"]["creationTimestamp"] < limit]
+        for metadata in old:
+            self.store.delete("Event", metadata["namespace"], metadata["name"])
+        return len(old)
+
     def _on_event(self, event: Event) -> None:
         metadata = event.object["metadata"]
         if event.kind.kind == "Namespace":
@@ -195,7 +204,7 @@ class System:
         found = self.store.get("Namespace", None, namespace)
         if found is None or found["metadata"].get("deletionTimestamp"):
             return
-        certificate = {
+        certificate: Object = {
             "metadata": {
                 "name": "kube-root-ca.crt",
                 "namespace": namespace,
@@ -203,7 +212,7 @@ class System:
             },
             "data": {"ca.crt": self.ca_pem},
         }
-        account = {"metadata": {"name": "default", "namespace": namespace}}
+        account: Object = {"metadata": {"name": "default", "namespace": namespace}}
         for kind, obj in (("ConfigMap", certificate), ("ServiceAccount", account)):
             if self.store.get(kind, namespace, obj["metadata"]["name"]) is None:
                 try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from sandbox import status
@@ -128,7 +128,7 @@ class Watch:
             for change in collection.since(number):
                 self._on_change(change)
 
-    async def lines(self) -> AsyncIterator[bytes]:
+    async def lines(self) -> AsyncGenerator[bytes, None]:
         """The stream, several events in one piece where they come together."""
         loop = asyncio.get_running_loop()
         begin = loop.time()

@@ -205,3 +205,35 @@ def test_a_pod_cannot_be_evicted_against_its_budget(cluster: RunningSandbox, nam
     cluster.request("DELETE", f"{budgets}/b")
     assert cluster.request("POST", f"{base}/pods/p/eviction", {"metadata": {"name": "p"}})[0] == 201
     assert cluster.request("GET", f"{base}/pods/p")[0] == 404
+
+
+def test_what_a_body_may_not_be(cluster: RunningSandbox, namespace: str) -> None:
+    """Too large, with unknown members, with members written twice (recorded transcripts 06 and 08)."""
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    huge = b'{"metadata":{"name":"h"},"data":{"k":"' + b"x" * 3_200_000 + b'"}}'
+    code, _, refused = cluster.request("POST", path, huge)
+    assert (code, refused["message"]) == (413, "Request entity too large: limit is 3145728")
+    twice = b'{"metadata":{"name":"w"},"data":{"a":"1"},"data":{"b":"2"},"Data":{}}'
+    code, headers, made = cluster.request("POST", path, twice)
+    assert (code, made["data"]) == (201, {"a": "1", "b": "2"})
+    assert headers["warning"] in ('299 - "duplicate field \\"data\\""', '299 - "unknown field \\"Data\\""')
+    code, _, refused = cluster.request("POST", f"{path}?fieldValidation=Strict", twice.replace(b'"w"', b'"s"'))
+    assert code == 400
+    assert 'strict decoding error: duplicate field "data", unknown field "Data"' in refused["message"]
+
+
+def test_events_are_forgotten_after_an_hour(cluster: RunningSandbox, namespace: str) -> None:
+    event = {
+        "metadata": {"name": "old"},
+        "involvedObject": {"kind": "Pod", "name": "p", "namespace": namespace},
+        "reason": "R",
+    }
+    assert cluster.request("POST", f"/api/v1/namespaces/{namespace}/events", event)[0] == 201
+    system, store = cluster.cluster.system, cluster.cluster.store
+    assert cluster.run(lambda _: system.forget_events()) == 0
+    clock = store.clock
+    try:
+        store.clock = lambda: clock() + 3700
+        assert cluster.run(lambda _: system.forget_events()) == 1
+    finally:
+        store.clock = clock
