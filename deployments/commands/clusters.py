@@ -9,6 +9,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from deployments.commands.base import command
+from deployments.commands.plans import STEPS
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, InvalidInput
 from deployments.domain.states import OperationKind
@@ -156,7 +157,7 @@ def _check(actor: Actor, cluster: Cluster) -> Operation:
         kind=OperationKind.CHECK_CONNECTION,
         title=f"Check the connection to {cluster.name}",
         actor=actor,
-        steps=["reach", "identify", "rights"],
+        steps=STEPS[OperationKind.CHECK_CONNECTION],
         cluster=cluster,
     )
 

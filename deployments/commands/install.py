@@ -1,0 +1,176 @@
+"""Install a stack, or bring an installed one to another revision."""
+
+from __future__ import annotations
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+
+from deployments.commands.base import checked_reason, command
+from deployments.commands.plans import STEPS
+from deployments.domain.actors import Actor
+from deployments.domain.errors import Conflict, InvalidInput
+from deployments.domain.names import require_deployment_name, require_namespace
+from deployments.domain.states import OperationKind
+from deployments.ledger import audit, transitions
+from deployments.ledger.announce import announce
+from deployments.models import Deployment, Operation, Revision
+from deployments.policies import Action, grant_for, require, require_namespace as require_granted
+from deployments.selectors import lookup
+
+
+@command(Action.INSTALL)
+def install(
+    actor: Actor,
+    *,
+    revision_id: int,
+    cluster_id: int,
+    namespace: str,
+    name: str,
+    create_namespace: bool = True,
+    reason: str = "",
+) -> Operation:
+    """Install the stack of a revision as ``cluster/namespace/name`` of the profile's team.
+
+    Raises :class:`InvalidInput` with the field, :class:`Conflict` where the name is taken.
+    """
+    revision = _revision(actor, revision_id)
+    team = revision.profile.team
+    require(actor, Action.INSTALL, team.pk, object_type="deployment", object_name=f"{namespace}/{name}")
+    cluster = lookup.cluster(actor, cluster_id)
+    namespace = require_namespace(namespace.strip())
+    name = require_deployment_name(name.strip())
+    require_granted(grant_for(team.pk, cluster), namespace)
+    taken = Deployment.objects.filter(
+        cluster=cluster, namespace=namespace, name=name, removed_at=None
+    ).select_related("team")
+    try:
+        with transaction.atomic():
+            deployment = Deployment.objects.create(
+                team=team,
+                cluster=cluster,
+                namespace=namespace,
+                name=name,
+                revision=revision,
+                created_by_id=actor.user_id,
+            )
+    except IntegrityError as error:
+        holder = taken.first()
+        if holder is None:
+            raise
+        mine = holder.team_id in actor.roles or actor.sees_everything
+        raise Conflict(
+            f"There is a deployment named {name} in {cluster.name}/{namespace} already"
+            + (f", of team {holder.team.name}." if mine else "."),
+            remedy="Choose another name.",
+        ) from error
+    operation = transitions.create(
+        kind=OperationKind.INSTALL,
+        title=f"Install {name}",
+        actor=actor,
+        steps=STEPS[OperationKind.INSTALL],
+        team=team,
+        cluster=cluster,
+        deployment=deployment,
+        request={"create_namespace": create_namespace, "revision": revision.pk},
+        reason=checked_reason(reason),
+    )
+    announce("list", 0, operation.pk, team=team.pk)
+    audit.record(
+        actor,
+        Action.INSTALL,
+        **about(deployment),
+        operation_id=operation.pk,
+        reason=operation.reason,
+        after={
+            "profile": revision.profile.name,
+            "revision": revision.number,
+            "cluster": cluster.name,
+            "namespace": namespace,
+        },
+    )
+    return operation
+
+
+@command(Action.UPGRADE)
+def upgrade(
+    actor: Actor,
+    *,
+    deployment_id: int,
+    revision_id: int,
+    force_conflicts: bool = False,
+    reason: str = "",
+) -> Operation:
+    """Apply a revision to a deployment that is there: a newer one, or the same again to repair.
+
+    ``force_conflicts`` takes fields that other managers own; a person has seen which.
+    """
+    deployment = lookup.deployment(actor, deployment_id)
+    require(actor, Action.UPGRADE, deployment.team_id, **named(deployment))
+    if force_conflicts:
+        require(actor, Action.FORCE_CONFLICTS, deployment.team_id, **named(deployment))
+    if deployment.removed_at is not None:
+        raise Conflict("This deployment was uninstalled.", remedy="Install it anew.")
+    revision = _revision(actor, revision_id)
+    if revision.profile.team_id != deployment.team_id:
+        raise InvalidInput("The profile belongs to another team.", field="revision")
+    before = deployment.revision
+    Deployment.objects.filter(pk=deployment.pk).update(revision=revision, version=F("version") + 1)
+    operation = transitions.create(
+        kind=OperationKind.UPGRADE,
+        title=f"Apply revision {revision.number} to {deployment.name}",
+        actor=actor,
+        steps=STEPS[OperationKind.UPGRADE],
+        team=deployment.team,
+        cluster=deployment.cluster,
+        deployment=deployment,
+        request={
+            "create_namespace": deployment.made_namespace,
+            "revision": revision.pk,
+            "force": force_conflicts,
+        },
+        reason=checked_reason(reason),
+    )
+    audit.record(
+        actor,
+        Action.UPGRADE,
+        **about(deployment),
+        operation_id=operation.pk,
+        reason=operation.reason,
+        before={"profile": before.profile.name, "revision": before.number},
+        after={
+            "profile": revision.profile.name,
+            "revision": revision.number,
+            "forced": force_conflicts,
+        },
+    )
+    return operation
+
+
+
+
+def _revision(actor: Actor, revision_id: int) -> Revision:
+    revision = Revision.objects.select_related("profile__team").filter(pk=revision_id).first()
+    if revision is None:
+        raise InvalidInput("There is no such revision.", field="revision")
+    profile = lookup.profile(actor, revision.profile_id)
+    if profile.archived_at is not None:
+        raise InvalidInput("This profile is archived.", field="revision")
+    return revision
+
+
+def named(deployment: Deployment) -> dict[str, object]:
+    """The words for a refusal's audit entry."""
+    return {
+        "object_type": "deployment",
+        "object_id": deployment.pk,
+        "object_name": str(deployment),
+    }
+
+
+def about(deployment: Deployment) -> dict[str, object]:
+    """The words for an audit entry about a deployment."""
+    return {
+        **named(deployment),
+        "team_id": deployment.team_id,
+        "cluster_id": deployment.cluster_id,
+    }

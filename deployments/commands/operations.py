@@ -1,0 +1,91 @@
+"""Cancel an operation, or begin a failed one again."""
+
+from __future__ import annotations
+
+from deployments.commands.base import checked_reason, command
+from deployments.commands.plans import STEPS
+from deployments.domain.actors import Actor
+from deployments.domain.errors import Conflict
+from deployments.domain.states import EPHEMERAL, OperationKind, OperationState
+from deployments.ledger import audit, transitions
+from deployments.models import Operation
+from deployments.policies import Action, require
+from deployments.selectors import lookup
+
+
+@command(Action.CANCEL)
+def cancel(actor: Actor, *, operation_id: int, reason: str = "") -> None:
+    """Ask an operation to stop. One that nobody holds ends at once, one that runs within seconds.
+
+    Raises :class:`Conflict` where it has ended already.
+    """
+    operation = lookup.operation(actor, operation_id)
+    _require(actor, Action.CANCEL, operation)
+    if OperationState(operation.state).terminal:
+        raise Conflict(f"This operation has ended already: {operation.state}.")
+    if not transitions.request_cancel(operation.pk, actor.name):
+        return
+    transitions.cancel_queued(operation.pk, f"cancelled by {actor.name}")
+    if operation.kind not in EPHEMERAL:
+        audit.record(
+            actor,
+            Action.CANCEL,
+            **_about(operation),
+            operation_id=operation.pk,
+            reason=checked_reason(reason),
+        )
+
+
+@command(Action.RETRY)
+def retry(actor: Actor, *, operation_id: int) -> Operation:
+    """Begin a failed or cancelled operation again, as a new one with the same request.
+
+    Steps are safe to repeat, so it goes over what is done quickly.
+    """
+    old = lookup.operation(actor, operation_id)
+    _require(actor, Action.RETRY, old)
+    kind = OperationKind(old.kind)
+    if old.state not in (OperationState.FAILED, OperationState.CANCELLED):
+        raise Conflict("Only an operation that failed or was cancelled can be tried again.")
+    if kind not in (OperationKind.INSTALL, OperationKind.UPGRADE, OperationKind.UNINSTALL):
+        raise Conflict("This operation is begun again from the page that it belongs to.")
+    if old.deployment and old.deployment.removed_at is not None:
+        raise Conflict("The deployment was uninstalled since.")
+    operation = transitions.create(
+        kind=kind,
+        title=old.title,
+        actor=actor,
+        steps=STEPS[kind],
+        team=old.team,
+        cluster=old.cluster,
+        deployment=old.deployment,
+        request=old.request,
+        reason=old.reason,
+    )
+    audit.record(
+        actor, Action.RETRY, **_about(old), operation_id=operation.pk, after={"again": old.pk}
+    )
+    return operation
+
+
+def _require(actor: Actor, action: Action, operation: Operation) -> None:
+    if operation.team_id is None and operation.actor_id == actor.user_id:
+        return  # a question of one's own
+    require(
+        actor,
+        action,
+        operation.team_id,
+        object_type="operation",
+        object_id=operation.pk,
+        object_name=operation.title,
+    )
+
+
+def _about(operation: Operation) -> dict[str, object]:
+    return {
+        "object_type": "operation",
+        "object_id": operation.pk,
+        "object_name": operation.title,
+        "team_id": operation.team_id,
+        "cluster_id": operation.cluster_id,
+    }

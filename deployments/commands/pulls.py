@@ -1,0 +1,102 @@
+"""Pulling a model onto one volume. One pull runs for each volume and model; who comes later waits
+for the same one."""
+
+from __future__ import annotations
+
+from django.db import IntegrityError, transaction
+
+from deployments.commands.plans import STEPS
+from deployments.domain.actors import Actor
+from deployments.domain.states import OperationKind, Queue
+from deployments.ledger import audit, transitions
+from deployments.models import ActivePull, Deployment, Operation, PullProgress, PullWaiter
+from deployments.policies import Action, require
+
+
+def ensure_pull(
+    actor: Actor,
+    *,
+    deployment: Deployment,
+    volume: str,
+    pod: str,
+    model: str,
+    insecure: bool,
+    expected: int = 0,
+    waiter: Operation | None = None,
+) -> Operation:
+    """The pull of ``model`` onto ``volume``: the one that runs, else a new one.
+
+    ``volume`` is "claim:<uid>" or "pod:<uid>", ``pod`` the pod that mounts it, ``expected`` the bytes
+    that the registry's manifest promises. ``waiter`` is woken when the pull ends.
+    """
+    require(actor, Action.PULL, deployment.team_id, object_type="deployment", object_id=deployment.pk)
+    with transaction.atomic():
+        running = _running(deployment, volume, model)
+        operation = running or _begin(
+            actor, deployment, volume, pod, model, insecure, expected
+        )
+        if waiter is not None:
+            PullWaiter.objects.get_or_create(pull=operation, operation=waiter)
+    return operation
+
+
+def _running(deployment: Deployment, volume: str, model: str) -> Operation | None:
+    active = (
+        ActivePull.objects.select_related("operation")
+        .filter(cluster_id=deployment.cluster_id, volume=volume, model=model)
+        .first()
+    )
+    return active.operation if active else None
+
+
+def _begin(
+    actor: Actor,
+    deployment: Deployment,
+    volume: str,
+    pod: str,
+    model: str,
+    insecure: bool,
+    expected: int,
+) -> Operation:
+    try:
+        with transaction.atomic():
+            operation = transitions.create(
+                kind=OperationKind.PULL,
+                title=f"Pull {model}",
+                actor=actor,
+                steps=STEPS[OperationKind.PULL],
+                queue=Queue.PULL,
+                team=deployment.team,
+                cluster=deployment.cluster,
+                deployment=deployment,
+                request={"model": model, "insecure": insecure, "volume": volume, "pod": pod},
+            )
+            ActivePull.objects.create(
+                cluster_id=deployment.cluster_id, volume=volume, model=model, operation=operation
+            )
+            PullProgress.objects.create(
+                operation=operation,
+                cluster_id=deployment.cluster_id,
+                namespace=deployment.namespace,
+                volume=volume,
+                pod=pod,
+                model=model,
+                expected=expected,
+            )
+            audit.record(
+                actor,
+                Action.PULL,
+                object_type="deployment",
+                object_id=deployment.pk,
+                object_name=str(deployment),
+                team_id=deployment.team_id,
+                cluster_id=deployment.cluster_id,
+                operation_id=operation.pk,
+                after={"model": model, "volume": volume},
+            )
+    except IntegrityError:
+        running = _running(deployment, volume, model)
+        if running is None:
+            raise
+        return running
+    return operation

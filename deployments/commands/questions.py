@@ -1,0 +1,104 @@
+"""Questions asked of a cluster about a draft or a deployment. They write no audit and end in an hour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+
+from deployments.commands.install import named
+from deployments.commands.plans import STEPS
+from deployments.domain.actors import Actor
+from deployments.domain.errors import Conflict, InvalidInput
+from deployments.domain.names import require_deployment_name, require_namespace
+from deployments.domain.states import OperationKind
+from deployments.ledger import audit, transitions
+from deployments.models import Cluster, Operation, Revision, Team
+from deployments.policies import Action, grant_for, require, require_namespace as require_granted
+from deployments.selectors import lookup
+
+
+def preflight(
+    actor: Actor, *, revision_id: int, cluster_id: int, namespace: str, name: str
+) -> Operation:
+    """Check whether a revision could be installed there. The findings are in ``result["findings"]``."""
+    request, team, cluster = _draft(actor, revision_id, cluster_id, namespace, name)
+    with transaction.atomic():
+        return transitions.create(
+            kind=OperationKind.PREFLIGHT,
+            title=f"Preflight of {name} on {cluster.name}",
+            actor=actor,
+            steps=STEPS[OperationKind.PREFLIGHT],
+            team=team,
+            cluster=cluster,
+            request=request,
+        )
+
+
+def diff(
+    actor: Actor,
+    *,
+    revision_id: int,
+    cluster_id: int,
+    namespace: str,
+    name: str,
+    deployment_id: int | None = None,
+) -> Operation:
+    """Ask the API server what applying a revision would change, by a dry run. For a deployment that
+    is there, give its id. The objects and their diffs are in ``result["objects"]``."""
+    request, team, cluster = _draft(actor, revision_id, cluster_id, namespace, name)
+    deployment = lookup.deployment(actor, deployment_id) if deployment_id else None
+    with transaction.atomic():
+        return transitions.create(
+            kind=OperationKind.DIFF,
+            title=f"Compare {name} with {cluster.name}",
+            actor=actor,
+            steps=STEPS[OperationKind.DIFF],
+            team=team,
+            cluster=cluster,
+            deployment=deployment,
+            request=request,
+        )
+
+
+def check_chat(actor: Actor, *, deployment_id: int) -> Operation:
+    """Ask the chat for one token, by the path that people use."""
+    deployment = lookup.deployment(actor, deployment_id)
+    require(actor, Action.CHECK, deployment.team_id, **named(deployment))
+    if deployment.removed_at is not None:
+        raise Conflict("This deployment was uninstalled.")
+    with transaction.atomic():
+        operation = transitions.create(
+            kind=OperationKind.CHECK_CHAT,
+            title=f"Check the chat of {deployment.name}",
+            actor=actor,
+            steps=STEPS[OperationKind.CHECK_CHAT],
+            team=deployment.team,
+            cluster=deployment.cluster,
+            deployment=deployment,
+        )
+        # Not a preview: it loads the model onto the GPU, so it is on record.
+        audit.record(
+            actor,
+            Action.CHECK,
+            **named(deployment),
+            team_id=deployment.team_id,
+            cluster_id=deployment.cluster_id,
+            operation_id=operation.pk,
+        )
+    return operation
+
+
+def _draft(
+    actor: Actor, revision_id: int, cluster_id: int, namespace: str, name: str
+) -> tuple[dict[str, Any], Team, Cluster]:
+    revision = Revision.objects.select_related("profile__team").filter(pk=revision_id).first()
+    if revision is None:
+        raise InvalidInput("There is no such revision.", field="revision")
+    team = lookup.profile(actor, revision.profile_id).team
+    require(actor, Action.CHECK, team.pk, object_type="profile", object_id=revision.profile_id)
+    cluster = lookup.cluster(actor, cluster_id)
+    namespace = require_namespace(namespace.strip())
+    name = require_deployment_name(name.strip())
+    require_granted(grant_for(team.pk, cluster), namespace)
+    return {"revision": revision.pk, "namespace": namespace, "name": name}, team, cluster
