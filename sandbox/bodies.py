@@ -18,7 +18,9 @@ from sandbox.status import ApiError, bad_request
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|.)", re.DOTALL)
 # What go-yaml's reader refuses; the rest of the non-printable characters may stand in a stream.
 _CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_NO_KIND = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+_NO_KIND = (
+    'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }'
+)
 _YAML_ERROR = "error decoding YAML: error converting YAML to JSON: "
 _BAD_ESCAPE = _YAML_ERROR + "yaml: found invalid Unicode character escape code"
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -63,7 +65,9 @@ def _go_syntax(text: str, broken: json.JSONDecodeError) -> str:
         "Invalid \\escape": "in string escape code",
     }.get(broken.msg.split(":")[0] if not broken.msg.startswith("Expecting ':'") else broken.msg)
     if place is None and broken.msg == "Expecting ',' delimiter":
-        opened = text[:at].count("{") - text[:at].count("}") > 0 and text[:at].rfind("[") < text[:at].rfind("{")
+        opened = text[:at].count("{") - text[:at].count("}") > 0 and text[:at].rfind("[") < text[:at].rfind(
+            "{"
+        )
         place = "after object key:value pair" if opened else "after array element"
     return f"invalid character {shown} {place or 'looking for beginning of value'}"
 
@@ -102,7 +106,9 @@ def read_patch(raw: bytes, json_patch: bool) -> Any:
     except JsonSyntax as broken:
         raise bad_request(f"error decoding patch: {broken}") from broken
     if json_patch and not isinstance(value, list):
-        raise bad_request(f"error decoding patch: json: cannot unmarshal {go_kind(value)} into Go value of type []handlers.jsonPatchOp")
+        raise bad_request(
+            f"error decoding patch: json: cannot unmarshal {go_kind(value)} into Go value of type []handlers.jsonPatchOp"
+        )
     if not json_patch and not isinstance(value, dict):
         raise bad_request(
             f"error decoding patch: json: cannot unmarshal {go_kind(value)} into Go value of type map[string]interface {{}}"
@@ -119,10 +125,18 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.yaml_implicit_resolvers = {}
 for _tag, _pattern, _first in (
-    ("tag:yaml.org,2002:bool", r"(?:y|Y|yes|Yes|YES|true|True|TRUE|on|On|ON|n|N|no|No|NO|false|False|FALSE|off|Off|OFF)", "yYnNtTfFoO"),
+    (
+        "tag:yaml.org,2002:bool",
+        r"(?:y|Y|yes|Yes|YES|true|True|TRUE|on|On|ON|n|N|no|No|NO|false|False|FALSE|off|Off|OFF)",
+        "yYnNtTfFoO",
+    ),
     ("tag:yaml.org,2002:null", r"(?:~|null|Null|NULL|)", ["~", "n", "N", ""]),
     ("tag:yaml.org,2002:int", r"[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0o?[0-7_]+|0|[1-9][0-9_]*)", "-+0123456789"),
-    ("tag:yaml.org,2002:float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
+    (
+        "tag:yaml.org,2002:float",
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?",
+        "-+.0123456789",
+    ),
     ("tag:yaml.org,2002:merge", r"<<", "<"),
 ):
     _Loader.add_implicit_resolver(_tag, re.compile(_pattern + r"\Z"), list(_first))
@@ -139,10 +153,12 @@ def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
     return sign * int(digits)
 
 
-_BOOLEANS = dict.fromkeys(("y", "yes", "true", "on"), True) | dict.fromkeys(("n", "no", "false", "off"), False)
+_BOOLEANS = dict.fromkeys(("y", "yes", "true", "on"), True) | dict.fromkeys(
+    ("n", "no", "false", "off"), False
+)
 _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 _Loader.add_constructor("tag:yaml.org,2002:bool", lambda loader, node: _BOOLEANS[node.value.lower()])
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: str(node.value))
 
 
 def _as_json(value: Any) -> Any:
@@ -296,4 +312,6 @@ def refuse_repeated(raw: bytes) -> ApiError | None:
     if not found:
         return None
     lines = "\n".join("  " + line for line in found)
-    return bad_request(f"error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n{lines}")
+    return bad_request(
+        f"error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n{lines}"
+    )

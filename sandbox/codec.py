@@ -55,7 +55,9 @@ def go_kind(value: Any) -> str:
 
 def go_type(kind: Type) -> str:
     if kind.form == "scalar":
-        plain = {"bytes": "[]uint8", "double": "float64", "any": "map[string]interface {}"}.get(kind.name, kind.name)
+        plain = {"bytes": "[]uint8", "double": "float64", "any": "map[string]interface {}"}.get(
+            kind.name, kind.name
+        )
         return f"v1.{kind.go_name}" if kind.go_name else plain
     if kind.form == "struct":
         return f"{kind.name.split('.')[1]}.{kind.struct.go_name}"
@@ -74,7 +76,9 @@ def _time(text: str, micro: bool) -> str:
         raise DecodeError(f'parsing time "{text}" as "{layout}": cannot parse "{text}" as "2006"')
     fraction = found[3] or ""
     if micro and len(fraction) != 7:
-        raise DecodeError(f'parsing time "{text}" as "{layout}": cannot parse "{fraction}{found[4]}" as ".000000"')
+        raise DecodeError(
+            f'parsing time "{text}" as "{layout}": cannot parse "{fraction}{found[4]}" as ".000000"'
+        )
     try:
         moment = dt.datetime.fromisoformat(f"{found[1]}T{found[2]}{found[4].upper().replace('Z', '+00:00')}")
     except ValueError as broken:
@@ -154,7 +158,9 @@ class _Reader:
         if kind.form == "map":
             if not isinstance(value, dict):
                 raise self.wrong(value, kind, owner, trail)
-            return {key: self.value(kind.of, inner, owner, trail, f"{path}.{key}") for key, inner in value.items()}
+            return {
+                key: self.value(kind.of, inner, owner, trail, f"{path}.{key}") for key, inner in value.items()
+            }
         if not isinstance(value, list):
             raise self.wrong(value, kind, owner, trail)
         items = [self.value(kind.of, inner, owner, trail, f"{path}[{i}]") for i, inner in enumerate(value)]
@@ -174,7 +180,11 @@ class _Reader:
             if inner is None:
                 continue
             read = self.value(field.type, inner, struct, f"{trail}.{key}" if trail else key, here)
-            empty = read is None or (not isinstance(read, dict) and not read) or (field.type.form == "map" and not read)
+            empty = (
+                read is None
+                or (not isinstance(read, dict) and not read)
+                or (field.type.form == "map" and not read)
+            )
             if field.type.form == "scalar" and field.type.name == "intorstring":
                 empty = False
             if empty and not (field.pointer and field.type.form == "scalar") and not field.always:

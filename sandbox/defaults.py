@@ -55,7 +55,12 @@ def pull_policy(image: str) -> str:
 def _probe(probe: Object | None, *, http_path: str = "/") -> None:
     if not isinstance(probe, dict):
         return
-    for key, value in (("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)):
+    for key, value in (
+        ("timeoutSeconds", 1),
+        ("periodSeconds", 10),
+        ("successThreshold", 1),
+        ("failureThreshold", 3),
+    ):
         if not probe.get(key):
             probe[key] = value
     _handler(probe)
@@ -192,7 +197,9 @@ def _stateful_set(obj: Object) -> None:
     if update["type"] == "RollingUpdate":
         update.setdefault("rollingUpdate", {}).setdefault("partition", 0)
     spec.setdefault("revisionHistoryLimit", 10)
-    _set(spec.setdefault("persistentVolumeClaimRetentionPolicy", {}), whenDeleted="Retain", whenScaled="Retain")
+    _set(
+        spec.setdefault("persistentVolumeClaimRetentionPolicy", {}), whenDeleted="Retain", whenScaled="Retain"
+    )
     for claim in spec.get("volumeClaimTemplates") or ():
         _set(claim, kind="PersistentVolumeClaim", apiVersion="v1")
         _claim(claim)
@@ -236,7 +243,9 @@ def _autoscaler(obj: Object) -> None:
     ):
         _set(rules, selectPolicy="Max")
         if not rules.get("policies"):
-            rules["policies"] = [{"type": name, "value": value, "periodSeconds": 15} for name, value in policies]
+            rules["policies"] = [
+                {"type": name, "value": value, "periodSeconds": 15} for name, value in policies
+            ]
 
 
 # --- services and networking --------------------------------------------------------------------------------------
@@ -246,7 +255,9 @@ def _service(obj: Object) -> None:
     spec = _spec(obj)
     _set(spec, sessionAffinity="None", type="ClusterIP")
     if spec["sessionAffinity"] == "ClientIP":
-        spec.setdefault("sessionAffinityConfig", {}).setdefault("clientIP", {}).setdefault("timeoutSeconds", 10800)
+        spec.setdefault("sessionAffinityConfig", {}).setdefault("clientIP", {}).setdefault(
+            "timeoutSeconds", 10800
+        )
     for port in spec.get("ports") or ():
         _set(port, protocol="TCP")
         if port.get("targetPort") in (None, 0, ""):
@@ -458,7 +469,12 @@ def _admit_pod(obj: Object) -> None:
         key = f"node.kubernetes.io/{condition}"
         if not any(_tolerates(toleration, key) for toleration in tolerations):
             tolerations.append(
-                {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATED_SECONDS}
+                {
+                    "key": key,
+                    "operator": "Exists",
+                    "effect": "NoExecute",
+                    "tolerationSeconds": TOLERATED_SECONDS,
+                }
             )
     obj["status"]["qosClass"] = qos_class(spec)
 

@@ -16,7 +16,49 @@ import sys
 from pathlib import Path
 from typing import Any
 
-KINDS = ["core.v1.Namespace", "core.v1.Node", "core.v1.Pod", "core.v1.Service", "core.v1.Endpoints", "core.v1.ConfigMap", "core.v1.Secret", "core.v1.ServiceAccount", "core.v1.PersistentVolumeClaim", "core.v1.PersistentVolume", "core.v1.Event", "core.v1.Binding", "core.v1.ResourceQuota", "core.v1.LimitRange", "discovery.v1.EndpointSlice", "events.v1.Event", "apps.v1.Deployment", "apps.v1.ReplicaSet", "apps.v1.StatefulSet", "apps.v1.DaemonSet", "autoscaling.v1.Scale", "autoscaling.v2.HorizontalPodAutoscaler", "networking.v1.Ingress", "networking.v1.IngressClass", "networking.v1.NetworkPolicy", "storage.v1.StorageClass", "rbac.v1.Role", "rbac.v1.ClusterRole", "rbac.v1.RoleBinding", "rbac.v1.ClusterRoleBinding", "coordination.v1.Lease", "scheduling.v1.PriorityClass", "policy.v1.PodDisruptionBudget", "policy.v1.Eviction", "node.v1.RuntimeClass", "authorization.v1.SelfSubjectAccessReview", "authorization.v1.SelfSubjectRulesReview", "authentication.v1.SelfSubjectReview", "authentication.v1.TokenRequest", "meta.v1.DeleteOptions", "meta.v1.Status"]
+KINDS = [
+    "core.v1.Namespace",
+    "core.v1.Node",
+    "core.v1.Pod",
+    "core.v1.Service",
+    "core.v1.Endpoints",
+    "core.v1.ConfigMap",
+    "core.v1.Secret",
+    "core.v1.ServiceAccount",
+    "core.v1.PersistentVolumeClaim",
+    "core.v1.PersistentVolume",
+    "core.v1.Event",
+    "core.v1.Binding",
+    "core.v1.ResourceQuota",
+    "core.v1.LimitRange",
+    "discovery.v1.EndpointSlice",
+    "events.v1.Event",
+    "apps.v1.Deployment",
+    "apps.v1.ReplicaSet",
+    "apps.v1.StatefulSet",
+    "apps.v1.DaemonSet",
+    "autoscaling.v1.Scale",
+    "autoscaling.v2.HorizontalPodAutoscaler",
+    "networking.v1.Ingress",
+    "networking.v1.IngressClass",
+    "networking.v1.NetworkPolicy",
+    "storage.v1.StorageClass",
+    "rbac.v1.Role",
+    "rbac.v1.ClusterRole",
+    "rbac.v1.RoleBinding",
+    "rbac.v1.ClusterRoleBinding",
+    "coordination.v1.Lease",
+    "scheduling.v1.PriorityClass",
+    "policy.v1.PodDisruptionBudget",
+    "policy.v1.Eviction",
+    "node.v1.RuntimeClass",
+    "authorization.v1.SelfSubjectAccessReview",
+    "authorization.v1.SelfSubjectRulesReview",
+    "authentication.v1.SelfSubjectReview",
+    "authentication.v1.TokenRequest",
+    "meta.v1.DeleteOptions",
+    "meta.v1.Status",
+]
 
 # meta/v1 lives in another Go module (k8s.io/apimachinery); its few pointers are written down here.
 META_POINTERS = {
@@ -122,7 +164,14 @@ def type_of(schema: dict[str, Any], go: str | None, package: str, named: dict[st
     return f"string:{bare.rsplit('.', 1)[1]}" if bare in named else "string"
 
 
-def field(schema: dict[str, Any], required: bool, go: GoField | None, pointer: bool, package: str, named: dict[str, str]) -> str:
+def field(
+    schema: dict[str, Any],
+    required: bool,
+    go: GoField | None,
+    pointer: bool,
+    package: str,
+    named: dict[str, str],
+) -> str:
     text = type_of(schema, go[0] if go else None, package, named)
     flags = ["!"] if required else []
     if pointer or (go and go[0].startswith("*")):
@@ -138,10 +187,16 @@ def field(schema: dict[str, Any], required: bool, go: GoField | None, pointer: b
 
 
 def build(schemas: Path, source: Path) -> dict[str, dict[str, Any]]:
-    definitions = {short(name): body for name, body in json.loads((schemas / "_definitions.json").read_text())["$defs"].items()}
+    definitions = {
+        short(name): body
+        for name, body in json.loads((schemas / "_definitions.json").read_text())["$defs"].items()
+    }
     structs, named = go_facts(source)
     for outer, fields in structs.items():
-        if outer.endswith(("KeySelector", "EnvSource", "Projection", "ConfigMapVolumeSource")) and "name" not in fields:
+        if (
+            outer.endswith(("KeySelector", "EnvSource", "Projection", "ConfigMapVolumeSource"))
+            and "name" not in fields
+        ):
             fields["name"] = structs[EMBEDDED_REFERENCE]["name"]
     types: dict[str, dict[str, Any]] = {}
     waiting = list(KINDS)
@@ -173,7 +228,11 @@ def main() -> None:
     found = re.search(r"v(\d+\.\d+)", schemas.name)
     types = build(schemas, Path(sys.argv[2]))
     lines = [f"  {json.dumps(name)}: {json.dumps(body)}" for name, body in types.items()]
-    sys.stdout.write('{{"release": {},\n "types": {{\n{}\n }}}}\n'.format(json.dumps(found[1] if found else ""), ",\n".join(lines)))
+    sys.stdout.write(
+        '{{"release": {},\n "types": {{\n{}\n }}}}\n'.format(
+            json.dumps(found[1] if found else ""), ",\n".join(lines)
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -41,7 +41,9 @@ def shown(path: Path) -> str:
         if mark == "f:":
             parts.append("." + rest)
         elif mark == "k:":
-            parts.append("[" + ",".join(f"{key}={text_of(value)}" for key, value in json.loads(rest).items()) + "]")
+            parts.append(
+                "[" + ",".join(f"{key}={text_of(value)}" for key, value in json.loads(rest).items()) + "]"
+            )
         else:
             parts.append(f"[={rest}]")
     return "".join(parts)
@@ -49,7 +51,9 @@ def shown(path: Path) -> str:
 
 def _rank(path: Path) -> tuple[Any, ...]:
     # Members of a level come before what lies deeper, names before keys, keys before values.
-    return tuple((0 if i == len(path) - 1 else 1, "fkv".index(element[0]), element) for i, element in enumerate(path))
+    return tuple(
+        (0 if i == len(path) - 1 else 1, "fkv".index(element[0]), element) for i, element in enumerate(path)
+    )
 
 
 def ordered(paths: Iterable[Path]) -> list[Path]:

@@ -31,7 +31,9 @@ def _rejected() -> ApiError:
 def json_patch(obj: Object, body: Any) -> Object:
     """The object after the operations of a JSON patch. 422 for one that cannot be carried out, as the server words it."""
     if not isinstance(body, list):
-        raise bad_request("error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp")
+        raise bad_request(
+            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
+        )
     document: Any = copy.deepcopy(obj)
     for operation in body:
         if not isinstance(operation, dict) or not isinstance(operation.get("path"), str):
@@ -117,7 +119,9 @@ def _change(document: Any, path: list[str], name: str, value: Any) -> Any:
 def merge_patch(obj: Object, body: Any) -> Object:
     """The object after a merge patch: null removes, objects merge, everything else is replaced."""
     if not isinstance(body, dict):
-        raise bad_request("error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}")
+        raise bad_request(
+            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
+        )
     merged: Object = _merge(obj, body)
     return merged
 
@@ -140,7 +144,9 @@ def _merge(target: Any, patch: Any) -> Any:
 def strategic_patch(kind: Kind, obj: Object, body: Any) -> Object:
     """The object after a strategic merge patch: lists merge by their merge keys, `$` directives are carried out."""
     if not isinstance(body, dict):
-        raise bad_request("error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}")
+        raise bad_request(
+            "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
+        )
     return _merge_map(copy.deepcopy(obj), copy.deepcopy(body), type_of(kind))
 
 
@@ -264,7 +270,9 @@ def _in_order(merged: list[Any], patch: list[Any], server: list[Any], key: str) 
 
     wanted = [name(item) for item in patch]
     known = [name(item) for item in server]
-    right = sorted((item for item in merged if name(item) in wanted), key=lambda item: wanted.index(name(item)))
+    right = sorted(
+        (item for item in merged if name(item) in wanted), key=lambda item: wanted.index(name(item))
+    )
     left = sorted(
         (item for item in merged if name(item) not in wanted),
         key=lambda item: known.index(name(item)) if name(item) in known else len(known),
@@ -282,7 +290,9 @@ def _without_directives(value: Any) -> Any:
         return {
             key: _without_directives(inner)
             for key, inner in value.items()
-            if inner is not None and key not in (DIRECTIVE, RETAIN) and not key.startswith((ORDER, DELETE_FROM))
+            if inner is not None
+            and key not in (DIRECTIVE, RETAIN)
+            and not key.startswith((ORDER, DELETE_FROM))
         }
     if isinstance(value, list):
         return [

@@ -10,9 +10,7 @@ import re
 from decimal import ROUND_UP, Context, Decimal
 from functools import lru_cache
 
-WRONG_FORMAT = (
-    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-)
+WRONG_FORMAT = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 WRONG_NUMBER = "unable to parse numeric part of quantity"
 WRONG_SUFFIX = "unable to parse quantity's suffix"
 
@@ -46,7 +44,9 @@ def _parse(text: str) -> tuple[Decimal, str]:
         value, form = _CONTEXT.scaleb(value, int(exponent[1])), "exponent"
     else:
         raise QuantityError(WRONG_SUFFIX)
-    value = value.quantize(Decimal("1e-9"), rounding=ROUND_UP, context=_CONTEXT) if value.as_tuple().exponent < -9 else value  # type: ignore[operator]
+    exponent_of = value.as_tuple().exponent
+    if isinstance(exponent_of, int) and exponent_of < -9:
+        value = value.quantize(Decimal("1e-9"), rounding=ROUND_UP, context=_CONTEXT)
     if abs(value) > _LARGEST:
         value = _LARGEST.copy_sign(value)
     return value, form

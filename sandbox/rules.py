@@ -56,6 +56,11 @@ NOT_NEGATIVE = "must be greater than or equal to 0"
 IMMUTABLE = "field is immutable"
 
 
+def spec_of(obj: Object | None) -> Object:
+    """The spec of an object, empty where there is none."""
+    return (obj or {}).get("spec") or {}
+
+
 def shown(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
@@ -209,7 +214,9 @@ def label_selector(causes: Causes, field: str, selector: Object) -> None:
                 causes.required(f"{here}.values", "must be specified when `operator` is 'In' or 'NotIn'")
         elif operator in ("Exists", "DoesNotExist"):
             if values:
-                causes.forbidden(f"{here}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+                causes.forbidden(
+                    f"{here}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+                )
         else:
             causes.invalid(f"{here}.operator", operator, "not a valid selector operator")
         causes.check(f"{here}.key", expression.get("key", ""), qualified_name)
@@ -222,7 +229,11 @@ def selects(selector: Object, labels_: Object) -> bool:
     if any(labels_.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
         return False
     for expression in selector.get("matchExpressions") or ():
-        key, operator, values = expression.get("key"), expression.get("operator"), expression.get("values") or []
+        key, operator, values = (
+            expression.get("key"),
+            expression.get("operator"),
+            expression.get("values") or [],
+        )
         matched = {
             "In": key in labels_ and labels_[key] in values,
             "NotIn": key not in labels_ or labels_[key] not in values,
@@ -260,7 +271,9 @@ def metadata(causes: Causes, value: Object, name_check: Check, old: Object | Non
         here = f"metadata.finalizers[{index}]"
         causes.check(here, finalizer, qualified_name)
         if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
-            causes.invalid(here, finalizer, "name is neither a standard finalizer name nor is it fully qualified")
+            causes.invalid(
+                here, finalizer, "name is neither a standard finalizer name nor is it fully qualified"
+            )
     if old is not None:
         for key in ("name", "namespace", "uid"):
             if value.get(key) and value.get(key) != old.get(key):
@@ -271,7 +284,11 @@ def _owners(causes: Causes, owners: list[Object]) -> None:
     controllers = [owner for owner in owners if owner.get("controller")]
     for owner in owners:
         if not (owner.get("apiVersion") or "").rpartition("/")[2]:
-            causes.invalid("metadata.ownerReferences.apiVersion", owner.get("apiVersion", ""), "version must not be empty")
+            causes.invalid(
+                "metadata.ownerReferences.apiVersion",
+                owner.get("apiVersion", ""),
+                "version must not be empty",
+            )
         for key in ("kind", "name", "uid"):
             if not owner.get(key):
                 causes.invalid(f"metadata.ownerReferences.{key}", "", "must not be empty")

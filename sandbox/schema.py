@@ -293,13 +293,19 @@ def _reachable(names: list[str]) -> list[str]:
 
 def _parameters(names: tuple[str, ...]) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "query", "schema": {"type": "boolean" if name == "force" else "string", "uniqueItems": True}}
+        {
+            "name": name,
+            "in": "query",
+            "schema": {"type": "boolean" if name == "force" else "string", "uniqueItems": True},
+        }
         for name in names
     ]
 
 
 def _operation(action: str, kind: Any, struct: Struct) -> dict[str, Any]:
-    answer = {"200": {"description": "OK", "content": {"application/json": {"schema": _reference(struct.name)}}}}
+    answer = {
+        "200": {"description": "OK", "content": {"application/json": {"schema": _reference(struct.name)}}}
+    }
     body: dict[str, Any] = {
         "operationId": f"{action}{kind.kind}",
         "responses": answer,
@@ -308,7 +314,10 @@ def _operation(action: str, kind: Any, struct: Struct) -> dict[str, Any]:
     }
     if action == "patch":
         body["parameters"] = _parameters(_PATCH_PARAMETERS)
-        body["requestBody"] = {"content": {media: {"schema": {"type": "object"}} for media in _PATCH_TYPES}, "required": True}
+        body["requestBody"] = {
+            "content": {media: {"schema": {"type": "object"}} for media in _PATCH_TYPES},
+            "required": True,
+        }
     elif action in ("post", "put"):
         body["parameters"] = _parameters(_WRITE_PARAMETERS)
         body["requestBody"] = {"content": {"*/*": {"schema": _reference(struct.name)}}, "required": True}
@@ -319,8 +328,12 @@ def _paths(group_version: str, kind: Any, struct: Struct) -> dict[str, Any]:
     scope = "namespaces/{namespace}/" if kind.namespaced else ""
     collection = f"/{group_version}/{scope}{kind.plural}"
     return {
-        collection: {action: _operation(name, kind, struct) for action, name in (("get", "list"), ("post", "post"))},
-        collection + "/{name}": {action: _operation(action, kind, struct) for action in ("get", "put", "patch", "delete")},
+        collection: {
+            action: _operation(name, kind, struct) for action, name in (("get", "list"), ("post", "post"))
+        },
+        collection + "/{name}": {
+            action: _operation(action, kind, struct) for action in ("get", "put", "patch", "delete")
+        },
     }
 
 
@@ -367,7 +380,9 @@ def openapi_v3_index() -> dict[str, Any]:
     """{"paths": {"api/v1": {"serverRelativeURL": "/openapi/v3/api/v1?hash=…"}, …}} (recorded transcript 03)."""
     served = sorted({_group_version(kind) for kind in KINDS})
     return {
-        "paths": {name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={openapi_v3_hash(name)}"} for name in served}
+        "paths": {
+            name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={openapi_v3_hash(name)}"} for name in served
+        }
     }
 
 

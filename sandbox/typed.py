@@ -74,7 +74,9 @@ def problems(kind: Type, value: Any, path: Path = ()) -> list[str]:
             found += problems(kind.of, item, path)
             continue
         if kind.form == "listmap" and not isinstance(item, dict):
-            found.append(f"{where}: element {index}: associative list with keys may not have non-map elements")
+            found.append(
+                f"{where}: element {index}: associative list with keys may not have non-map elements"
+            )
             continue
         element = element_of(kind, item)
         if element in seen:
@@ -89,7 +91,11 @@ def _scalar_problem(name: str, value: Any) -> str:
     if name in ("int32", "int64", "double"):
         return "" if number else f"expected numeric (int or float), got {_go_name(value)}"
     if name in ("string", "bytes"):
-        return "" if isinstance(value, str) else f"expected string, got &value.valueUnstructured{{Value:{_quoted_value(value)}}}"
+        return (
+            ""
+            if isinstance(value, str)
+            else f"expected string, got &value.valueUnstructured{{Value:{_quoted_value(value)}}}"
+        )
     if name == "bool":
         return "" if isinstance(value, bool) else f"expected boolean, got &{{{_shown_value(value)}}}"
     if name == "any":
@@ -186,7 +192,12 @@ def compare(kind: Type, left: Any, right: Any) -> Comparison:
         theirs = {element: (below, inner) for element, below, inner in _children(kind, _plain(right))}
         for element in [*theirs, *(e for e in ours if e not in theirs)]:
             below = (theirs.get(element) or ours[element])[0]
-            walk(below, ours.get(element, (None, ABSENT))[1], theirs.get(element, (None, ABSENT))[1], (*path, element))
+            walk(
+                below,
+                ours.get(element, (None, ABSENT))[1],
+                theirs.get(element, (None, ABSENT))[1],
+                (*path, element),
+            )
         if left is ABSENT:
             added.add(path)
         elif right is ABSENT:

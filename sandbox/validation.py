@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 from sandbox import rules
 from sandbox import validation_kinds as kinds_
+from sandbox import validation_network as network
 from sandbox import validation_pods as pods
+from sandbox import validation_workloads as workloads
 from sandbox.codec import DecodeError
 from sandbox.codec import decode as read
 from sandbox.kinds import KINDS
@@ -98,7 +100,11 @@ def decode(kind: KindLike, obj: Object, mode: str, patched: bool = False) -> tup
             cause = Cause("FieldValueInvalid", f"Invalid value: {rules.shown(text)}: {wrong}", "patch")
             raise invalid_as("", "", "", [cause]) from wrong
         raise _not_handled(kind, str(wrong)) from wrong
-    made = {"kind": kind.kind, "apiVersion": _api_version(kind), **{k: v for k, v in made.items() if k not in ("kind", "apiVersion")}}
+    made = {
+        "kind": kind.kind,
+        "apiVersion": _api_version(kind),
+        **{k: v for k, v in made.items() if k not in ("kind", "apiVersion")},
+    }
     return made, dropped if mode == "Warn" else []
 
 
@@ -106,7 +112,7 @@ _Validator = Callable[[Causes, Object, Object | None], None]
 _RBAC = "rbac.authorization.k8s.io"
 _BY_KIND: dict[tuple[str, str], _Validator] = {
     ("", "Pod"): pods.pod,
-    ("", "Service"): kinds_.service,
+    ("", "Service"): network.service,
     ("", "ConfigMap"): kinds_.config_map,
     ("", "Secret"): kinds_.secret,
     ("", "PersistentVolumeClaim"): kinds_.claim,
@@ -114,18 +120,18 @@ _BY_KIND: dict[tuple[str, str], _Validator] = {
     ("", "ResourceQuota"): kinds_.quota,
     ("", "Node"): kinds_.node,
     ("", "Event"): kinds_.event,
-    ("apps", "Deployment"): kinds_.deployment,
-    ("apps", "ReplicaSet"): kinds_.replica_set,
-    ("apps", "StatefulSet"): kinds_.stateful_set,
-    ("apps", "DaemonSet"): kinds_.daemon_set,
-    ("autoscaling", "HorizontalPodAutoscaler"): kinds_.autoscaler,
+    ("apps", "Deployment"): workloads.deployment,
+    ("apps", "ReplicaSet"): workloads.replica_set,
+    ("apps", "StatefulSet"): workloads.stateful_set,
+    ("apps", "DaemonSet"): workloads.daemon_set,
+    ("autoscaling", "HorizontalPodAutoscaler"): workloads.autoscaler,
     ("autoscaling", "Scale"): kinds_.scale,
     ("authentication.k8s.io", "TokenRequest"): kinds_.token_request,
-    ("policy", "PodDisruptionBudget"): kinds_.disruption_budget,
-    ("networking.k8s.io", "Ingress"): kinds_.ingress,
-    ("networking.k8s.io", "IngressClass"): kinds_.ingress_class,
-    ("networking.k8s.io", "NetworkPolicy"): kinds_.network_policy,
-    ("discovery.k8s.io", "EndpointSlice"): kinds_.endpoint_slice,
+    ("policy", "PodDisruptionBudget"): workloads.disruption_budget,
+    ("networking.k8s.io", "Ingress"): network.ingress,
+    ("networking.k8s.io", "IngressClass"): network.ingress_class,
+    ("networking.k8s.io", "NetworkPolicy"): network.network_policy,
+    ("discovery.k8s.io", "EndpointSlice"): network.endpoint_slice,
     ("storage.k8s.io", "StorageClass"): kinds_.storage_class,
     ("coordination.k8s.io", "Lease"): kinds_.lease,
     ("scheduling.k8s.io", "PriorityClass"): kinds_.priority_class,
@@ -139,8 +145,20 @@ _BY_KIND: dict[tuple[str, str], _Validator] = {
 _NAMES: dict[tuple[str, str], rules.Check] = {
     ("", "Namespace"): rules.dns_label,
     ("", "Service"): rules.dns_label,
-} | {(_RBAC, kind): rules.path_segment for kind in ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding")}
-_UNNAMED = {"Scale", "TokenRequest", "SelfSubjectAccessReview", "SelfSubjectRulesReview", "SelfSubjectReview", "Eviction", "Binding"}
+    (_RBAC, "Role"): rules.path_segment,
+    (_RBAC, "ClusterRole"): rules.path_segment,
+    (_RBAC, "RoleBinding"): rules.path_segment,
+    (_RBAC, "ClusterRoleBinding"): rules.path_segment,
+}
+_UNNAMED = {
+    "Scale",
+    "TokenRequest",
+    "SelfSubjectAccessReview",
+    "SelfSubjectRulesReview",
+    "SelfSubjectReview",
+    "Eviction",
+    "Binding",
+}
 
 
 def validate(kind: KindLike, obj: Object, old: Object | None) -> list[Cause]:
@@ -151,7 +169,12 @@ def validate(kind: KindLike, obj: Object, old: Object | None) -> list[Cause]:
     causes = Causes()
     key = (kind.group, kind.kind)
     if kind.kind not in _UNNAMED:
-        rules.metadata(causes, obj.get("metadata") or {}, _NAMES.get(key, rules.dns_subdomain), (old or {}).get("metadata"))
+        rules.metadata(
+            causes,
+            obj.get("metadata") or {},
+            _NAMES.get(key, rules.dns_subdomain),
+            (old or {}).get("metadata"),
+        )
     if validator := _BY_KIND.get(key):
         validator(causes, obj, old)
     return list(causes)

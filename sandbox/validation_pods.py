@@ -11,7 +11,16 @@ from sandbox.quantity import parse
 from sandbox.rules import Causes, Object
 
 _NATIVE = ("cpu", "memory", "ephemeral-storage")
-_STANDARD = (*_NATIVE, "storage", "pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps")
+_STANDARD = (
+    *_NATIVE,
+    "storage",
+    "pods",
+    "services",
+    "replicationcontrollers",
+    "resourcequotas",
+    "secrets",
+    "configmaps",
+)
 _VOLUME_NEEDS = (
     ("persistentVolumeClaim", "claimName"),
     ("secret", "secretName"),
@@ -63,7 +72,9 @@ def resources(causes: Causes, field: str, value: Object) -> None:
         elif not shareable and parse(amount) != parse(limits[name]):
             causes.invalid(f"{field}.requests", amount, f"must be equal to {name} limit of {limits[name]}")
         elif shareable and parse(amount) > parse(limits[name]):
-            causes.invalid(f"{field}.requests", amount, f"must be less than or equal to {name} limit of {limits[name]}")
+            causes.invalid(
+                f"{field}.requests", amount, f"must be less than or equal to {name} limit of {limits[name]}"
+            )
 
 
 def _env(causes: Causes, field: str, variables: list[Object]) -> None:
@@ -112,7 +123,9 @@ def _ports(causes: Causes, field: str, ports: list[Object]) -> None:
 
 
 def _handler(causes: Causes, field: str, handler: Object) -> None:
-    found = [name for name in ("exec", "httpGet", "tcpSocket", "grpc", "sleep") if handler.get(name) is not None]
+    found = [
+        name for name in ("exec", "httpGet", "tcpSocket", "grpc", "sleep") if handler.get(name) is not None
+    ]
     for name in found[1:]:
         causes.forbidden(f"{field}.{name}", "may not specify more than 1 handler type")
     if not found:
@@ -132,7 +145,13 @@ def _handler(causes: Causes, field: str, handler: Object) -> None:
 
 def _probe(causes: Causes, field: str, probe: Object, readiness: bool) -> None:
     _handler(causes, field, probe)
-    for name in ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"):
+    for name in (
+        "initialDelaySeconds",
+        "timeoutSeconds",
+        "periodSeconds",
+        "successThreshold",
+        "failureThreshold",
+    ):
         causes.not_negative(f"{field}.{name}", probe.get(name))
     if not readiness and probe.get("successThreshold") != 1:
         causes.invalid(f"{field}.successThreshold", probe.get("successThreshold"), "must be 1")
@@ -144,7 +163,9 @@ def _security(causes: Causes, field: str, context: Object) -> None:
         if value is not None and not 0 <= value <= 2**31 - 1:
             causes.invalid(f"{field}.{name}", value, "must be between 0 and 2147483647, inclusive")
     if context.get("privileged") and context.get("allowPrivilegeEscalation") is False:
-        causes.invalid(field, context, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true")
+        causes.invalid(
+            field, context, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
+        )
 
 
 def _container(causes: Causes, field: str, container: Object, volumes: set[str], names: set[str]) -> None:
@@ -188,7 +209,9 @@ def _container(causes: Causes, field: str, container: Object, volumes: set[str],
         handler = (container.get("lifecycle") or {}).get(hook)
         if isinstance(handler, dict):
             _handler(causes, f"{field}.lifecycle.{hook}", handler)
-    causes.one_of(f"{field}.imagePullPolicy", container.get("imagePullPolicy"), ("Always", "IfNotPresent", "Never"))
+    causes.one_of(
+        f"{field}.imagePullPolicy", container.get("imagePullPolicy"), ("Always", "IfNotPresent", "Never")
+    )
     resources(causes, f"{field}.resources", container.get("resources") or {})
     _security(causes, f"{field}.securityContext", container.get("securityContext") or {})
 
@@ -215,7 +238,9 @@ def _volumes(causes: Causes, field: str, volumes: list[Object]) -> set[str]:
                 causes.required(f"{here}.{source}.{key}")
         limit = (volume.get("emptyDir") or {}).get("sizeLimit")
         if limit is not None and parse(limit) < 0:
-            causes.forbidden(f"{here}.emptyDir.sizeLimit", "SizeLimit field must be a valid resource quantity")
+            causes.forbidden(
+                f"{here}.emptyDir.sizeLimit", "SizeLimit field must be a valid resource quantity"
+            )
     return names
 
 
@@ -226,20 +251,26 @@ def _tolerations(causes: Causes, field: str, tolerations: list[Object]) -> None:
         if key:
             causes.check(f"{here}.key", key, rules.qualified_name)
         elif operator != "Exists":
-            text = "operator must be Exists when `key` is empty, which means \"match all values and all keys\""
+            text = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
             causes.invalid(f"{here}.operator", operator, text)
         if toleration.get("tolerationSeconds") is not None and toleration.get("effect") != "NoExecute":
             causes.invalid(
-                f"{here}.effect", toleration.get("effect", ""), "effect must be 'NoExecute' when `tolerationSeconds` is set"
+                f"{here}.effect",
+                toleration.get("effect", ""),
+                "effect must be 'NoExecute' when `tolerationSeconds` is set",
             )
         if operator in ("Equal", ""):
             causes.check(f"{here}.value", value, rules.label_value)
         elif operator == "Exists":
             if value:
-                causes.invalid(f"{here}.operator", toleration, "value must be empty when `operator` is 'Exists'")
+                causes.invalid(
+                    f"{here}.operator", toleration, "value must be empty when `operator` is 'Exists'"
+                )
         else:
             causes.unsupported(f"{here}.operator", operator, ("Equal", "Exists"))
-        causes.one_of(f"{here}.effect", toleration.get("effect"), ("NoSchedule", "PreferNoSchedule", "NoExecute"))
+        causes.one_of(
+            f"{here}.effect", toleration.get("effect"), ("NoSchedule", "PreferNoSchedule", "NoExecute")
+        )
 
 
 def _node_terms(causes: Causes, field: str, terms: list[Object]) -> None:
@@ -252,10 +283,14 @@ def _node_terms(causes: Causes, field: str, terms: list[Object]) -> None:
                     causes.required(f"{here}.values", "must be specified when `operator` is 'In' or 'NotIn'")
             elif operator in ("Exists", "DoesNotExist"):
                 if values:
-                    causes.forbidden(f"{here}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+                    causes.forbidden(
+                        f"{here}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+                    )
             elif operator in ("Gt", "Lt"):
                 if len(values) != 1:
-                    causes.required(f"{here}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'")
+                    causes.required(
+                        f"{here}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'"
+                    )
             else:
                 causes.invalid(f"{here}.operator", operator, "not a valid selector operator")
             causes.check(f"{here}.key", expression.get("key", ""), rules.qualified_name)
@@ -309,7 +344,9 @@ def pod_spec(causes: Causes, field: str, spec: Object) -> None:
     for group in ("containers", "initContainers"):
         for index, container in enumerate(spec.get(group) or ()):
             _container(causes, f"{field}.{group}[{index}]", container, volumes, names)
-    causes.one_of(f"{field}.restartPolicy", spec.get("restartPolicy"), ("Always", "OnFailure", "Never"), needed=True)
+    causes.one_of(
+        f"{field}.restartPolicy", spec.get("restartPolicy"), ("Always", "OnFailure", "Never"), needed=True
+    )
     policies = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
     causes.one_of(f"{field}.dnsPolicy", spec.get("dnsPolicy"), policies, needed=True)
     rules.labels(causes, f"{field}.nodeSelector", spec.get("nodeSelector"))
@@ -325,7 +362,9 @@ def pod_spec(causes: Causes, field: str, spec: Object) -> None:
             causes.check(f"{field}.{name}", spec[name], rules.dns_label)
     deadline = spec.get("activeDeadlineSeconds")
     if deadline is not None and not 1 <= deadline <= 2**31 - 1:
-        causes.invalid(f"{field}.activeDeadlineSeconds", deadline, "must be between 1 and 2147483647, inclusive")
+        causes.invalid(
+            f"{field}.activeDeadlineSeconds", deadline, "must be between 1 and 2147483647, inclusive"
+        )
     causes.not_negative(f"{field}.terminationGracePeriodSeconds", spec.get("terminationGracePeriodSeconds"))
 
 
