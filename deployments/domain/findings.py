@@ -1,0 +1,35 @@
+"""What a check before an apply found: a level, a sentence, its evidence and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from deployments.domain.states import FindingLevel
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``check`` is a stable short name; ``field`` the place in the form it belongs to, or "";
+    ``source`` says where the evidence comes from ("API server", "registry")."""
+
+    check: str
+    level: FindingLevel
+    title: str
+    evidence: str = ""
+    remedy: str = ""
+    source: str = "API server"
+    field: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def worst_first(findings: list[Finding]) -> list[Finding]:
+    order = list(FindingLevel)
+    return sorted(findings, key=lambda finding: order.index(finding.level))
+
+
+def blocking(findings: list[Finding]) -> list[Finding]:
+    """Those that make an apply pointless."""
+    return [finding for finding in findings if finding.level is FindingLevel.FAIL]

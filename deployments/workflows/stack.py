@@ -1,0 +1,75 @@
+"""From a revision and a place to the objects that make it up."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from deployments.domain.names import ObjectNames
+from deployments.domain.sizing import Sizing, size_stack, sized
+from deployments.domain.spec import Secrets, StackSpec, spec_from_json
+from deployments.gateways.kubernetes import ApplySet
+from deployments.ledger import vault
+from deployments.manifests.render import render
+from deployments.manifests.types import Manifest, RenderInput
+from deployments.models import Deployment, Installation, Revision
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One stack ready to be applied. ``manifests`` hold secrets in clear: never store them so."""
+
+    names: ObjectNames
+    namespace: str
+    spec: StackSpec
+    sizing: Sizing
+    apply_set: ApplySet
+    manifests: list[Manifest]
+
+
+def digest_key() -> bytes:
+    """Keys the digests that stand in for secret values."""
+    return hashlib.sha256(b"manifests:" + settings.SECRET_KEY.encode()).digest()
+
+
+def build(
+    revision: Revision,
+    *,
+    namespace: str,
+    name: str,
+    create_namespace: bool,
+    deployment: Deployment | None,
+    template: tuple[str, str] | None = None,
+) -> Stack:
+    """Render a revision for a place. Without a deployment (a draft) an id of no deployment stands in.
+
+    ``template`` is (size, storage class) of the claim template that the StatefulSet on the cluster
+    has, which can never change. Raises :class:`InvalidInput` where the spec lacks something.
+    """
+    installation = str(Installation.objects.get().uid)
+    deployment_id = str(deployment.uid if deployment else uuid.UUID(int=0))
+    names = ObjectNames(name)
+    apply_set = ApplySet(names.apply_set, namespace, installation, deployment_id)
+    given = spec_from_json(revision.spec)
+    sizing = size_stack(given, None)
+    spec = sized(given, sizing)
+    secrets = Secrets(**vault.unseal(revision.secrets)) if revision.secrets else Secrets()
+    manifests = render(
+        RenderInput(
+            name=name,
+            namespace=namespace,
+            create_namespace=create_namespace,
+            spec=spec,
+            secrets=secrets,
+            deployment_id=deployment_id,
+            installation_id=installation,
+            apply_set_id=apply_set.id,
+            digest_key=digest_key(),
+            template_size=template[0] if template else None,
+            template_storage_class=template[1] if template else None,
+        )
+    )
+    return Stack(names, namespace, spec, sizing, apply_set, manifests)
