@@ -255,7 +255,15 @@ def server_side_apply(
     if merged != base and not scale and me in owners.sets:
         owners.times[me] = stamp
 
-    result = codec.normalised(shape, merged)
+    try:
+        result = codec.normalised(shape, merged)
+    except codec.DecodeError as wrong:
+        # What the schema takes and the Go type does not, such as a quantity (structuredmerge.go, toVersioned).
+        who, what = _names(kind, config)
+        raise internal(
+            f"failed to convert new object ({who}; {what}) to proper version ({kind.api_version}): "
+            f"unable to convert unstructured object to {what}: {wrong}"
+        ) from wrong
     _keep_closed(kind, live, result, subresource)
     owners.write(result)
     if live is not None and unchanged(live, result):
@@ -275,12 +283,17 @@ def _check_types(kind: Kind, shape: Type, config: dict[str, Any]) -> None:
     found = typed.problems(shape, config)
     if not found:
         return
+    who, what = _names(kind, config)
+    text = found[0] if len(found) == 1 else "\n".join(["errors:", *("  " + problem for problem in found)])
+    raise internal(f"failed to create typed patch object ({who}; {what}): {text}")
+
+
+def _names(kind: Kind, config: dict[str, Any]) -> tuple[str, str]:
+    """Object and type as Go writes them in its messages."""
     metadata = config.get("metadata")
     names = [metadata.get(key) if isinstance(metadata, dict) else None for key in ("namespace", "name")]
     who = "/".join(value if isinstance(value, str) else "" for value in names)
-    what = f"{kind.group}/{kind.version}, Kind={kind.kind}"
-    text = found[0] if len(found) == 1 else "\n".join(["errors:", *("  " + problem for problem in found)])
-    raise internal(f"failed to create typed patch object ({who}; {what}): {text}")
+    return who, f"{kind.group}/{kind.version}, Kind={kind.kind}"
 
 
 def _from_scale(applied: dict[str, Any]) -> dict[str, Any]:

@@ -103,6 +103,17 @@ def daemon_set(causes: Causes, new: Object, old: Object | None) -> None:
     _fixed_selector(causes, spec, old)
 
 
+def _with_claim_volumes(spec: Object) -> Object:
+    """The spec as its pods will have it: each claim template is a volume that containers may mount."""
+    made = spec.get("template") or {}
+    inner = made.get("spec") or {}
+    volumes = list(inner.get("volumes") or ())
+    there = {volume.get("name") for volume in volumes}
+    names = [(claim.get("metadata") or {}).get("name") for claim in spec.get("volumeClaimTemplates") or ()]
+    volumes += [{"name": name, "emptyDir": {}} for name in names if name and name not in there]
+    return {**spec, "template": {**made, "spec": {**inner, "volumes": volumes}}}
+
+
 def stateful_set(causes: Causes, new: Object, old: Object | None) -> None:
     spec = rules.spec_of(new)
     policy = spec.get("podManagementPolicy")
@@ -123,7 +134,7 @@ def stateful_set(causes: Causes, new: Object, old: Object | None) -> None:
         )
     _numbers(causes, spec, "replicas", "minReadySeconds", "revisionHistoryLimit")
     _selector(causes, spec, "statefulset")
-    template(causes, spec)
+    template(causes, _with_claim_volumes(spec))
     if old is None:
         if spec.get("serviceName"):
             causes.check("spec.serviceName", spec["serviceName"], rules.dns_label)

@@ -172,7 +172,7 @@ def raw(target: Target) -> Iterator[Raw]:
             sent.setdefault("Content-Type", "application/json")
         status, answered, text = transport.call(method, path, tried="ask", headers=sent, body=data)
         found = {name.lower(): value for name, value in answered.items()}
-        is_json = "json" in found.get("content-type", "") and text and b"stream=watch" not in text
+        is_json = "json" in found.get("content-type", "") and text
         return status, found, orjson.loads(text) if is_json else text.decode()
 
     yield call

@@ -1,51 +1,49 @@
-"""Sets of objects on a live cluster: what is ours, what is not, what may be pruned."""
+"""Pruning on a live cluster: what is ours and may go, and what only looks so."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import pytest
-
-from deployments.domain import errors
-from deployments.gateways.kubernetes import ApplySet, ClusterClient, ResourceKind, applyset
-from tests.contract.support import CLAIMS, CONFIG_MAPS, config_map, covers, ref, service
+from deployments.gateways.kubernetes import ClusterClient, ResourceKind, prune_candidates
+from deployments.gateways.kubernetes.applyset import PART_OF_LABEL, prunable
+from tests.contract.support import CLAIMS, CONFIG_MAPS, Object, config_map, covers, names, ref, service
 
 SERVICES = ResourceKind("v1", "Service")
+SET = "applyset-contract-contract-contract-contract-contract-v1"
+
+
+def member(obj: Object) -> Object:
+    obj["metadata"].setdefault("labels", {})[PART_OF_LABEL] = SET
+    return obj
 
 
 @covers("apply", "list_pages", "delete")
-def test_a_set_from_first_apply_to_prune(client: ClusterClient, namespace: str) -> None:
-    """Kubernetes documentation, "Declarative management using kubectl apply", section on ApplySets: parent
-    labels and annotations are accepted, members are found by their label, pruned by uid."""
-    ours = ApplySet("web", namespace, "installation-1", "deployment-1")
-    assert applyset.read_parent(client, ours) is None
-    client.apply(applyset.parent_object(ours, [CONFIG_MAPS, SERVICES]))
-    kept, left = (
-        client.apply(applyset.labelled(ours, obj))
-        for obj in (config_map(namespace, "kept"), service(namespace, "left"))
-    )
-    stranger = client.create(applyset.labelled(ours, config_map(namespace, "labelled-by-somebody")))
-    unrecorded = client.apply(applyset.labelled(ours, config_map(namespace, "unrecorded")))
-    recorded = frozenset(obj["metadata"]["uid"] for obj in (kept, left, stranger))
-    found = applyset.prune_candidates(
-        client, ours, [CONFIG_MAPS, SERVICES, CLAIMS], frozenset({kept["metadata"]["uid"]}), recorded
-    )
+def test_what_may_be_pruned(client: ClusterClient, namespace: str) -> None:
+    """Kubernetes documentation, "Declarative Management of Kubernetes Objects Using Configuration Files"
+    (ApplySets): members are found by their label; beside it our apply and a recorded uid are needed."""
+    kept = client.apply(member(config_map(namespace, "kept")))
+    left = client.apply(member(service(namespace, "left")))
+    stranger = client.create(member(config_map(namespace, "labelled-by-somebody")))
+    unrecorded = client.apply(member(config_map(namespace, "unrecorded")))
+    other = client.apply(config_map(namespace, "without-the-label"))
+    recorded = frozenset(obj["metadata"]["uid"] for obj in (kept, left, stranger, other))
+    keep = frozenset({kept["metadata"]["uid"]})
+    found = prune_candidates(client, SET, namespace, [CONFIG_MAPS, SERVICES, CLAIMS], keep, recorded)
     assert found == [(ref(left), left["metadata"]["uid"])]
     for target, uid in found:
         assert client.delete(target, uid=uid)
-    assert client.get(ref(unrecorded)) and client.get(ref(stranger))
-    parent = applyset.read_parent(client, ours)
-    assert parent is not None and parent["metadata"]["labels"][applyset.ID_LABEL] == ours.id
+    assert prune_candidates(client, SET, namespace, [CONFIG_MAPS, SERVICES, CLAIMS], keep, recorded) == []
+    assert client.get(ref(unrecorded)) and client.get(ref(stranger)) and client.get(ref(other))
 
 
-@covers("get")
-def test_foreign_parents(client: ClusterClient, namespace: str) -> None:
-    """Kubernetes documentation on ApplySets: another tool's, installation's or deployment's set is left alone."""
-    ours = ApplySet("web", namespace, "installation-1", "deployment-1")
-    client.apply(applyset.parent_object(ours, []))
-    for other in (replace(ours, installation="installation-2"), replace(ours, deployment="deployment-2")):
-        with pytest.raises(errors.ForeignObject):
-            applyset.read_parent(client, other)
-    client.create(config_map(namespace, "plain"))
-    with pytest.raises(errors.ForeignObject):
-        applyset.read_parent(client, replace(ours, name="plain"))
+@covers("apply")
+def test_claims_are_never_pruned(client: ClusterClient, namespace: str) -> None:
+    """Kubernetes API reference (PersistentVolumeClaim): deleting one may delete its data."""
+    claim: Object = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "data", "namespace": namespace},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    live = client.apply(member(claim))
+    uids = frozenset({live["metadata"]["uid"]})
+    assert prune_candidates(client, SET, namespace, [CLAIMS], frozenset(), uids) == []
+    assert not prunable(SET, CLAIMS, live, uids) and names(client, CLAIMS, namespace) == ["data"]

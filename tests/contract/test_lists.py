@@ -12,7 +12,7 @@ from kubernetes.dynamic.exceptions import BadRequestError, GoneError
 from deployments.domain import errors
 from deployments.gateways.kubernetes import ClusterClient, ResourceKind
 from tests.contract.conftest import Raw
-from tests.contract.support import CONFIG_MAPS, config_map, covers, names
+from tests.contract.support import CONFIG_MAPS, PODS, config_map, covers, names
 
 OURS = "contract=yes"
 
@@ -79,13 +79,20 @@ def test_label_selectors(client: ClusterClient, namespace: str, selector: str, f
 
 @covers("list_pages")
 def test_field_selectors(client: ClusterClient, namespace: str) -> None:
-    """Recorded transcripts 08 and 10: metadata.name works, another field is 400 "field label not supported"."""
+    """Recorded transcripts 08 and 10: metadata.name works, another field is 400,
+    with another sentence for kinds that have selectable fields of their own."""
     fill(client, namespace, 3)
     assert names(client, CONFIG_MAPS, namespace, field_selector="metadata.name=c1") == ["c1"]
     assert "c1" not in names(client, CONFIG_MAPS, namespace, field_selector="metadata.name!=c1")
     with pytest.raises(errors.ClusterError) as caught:
         names(client, CONFIG_MAPS, namespace, field_selector="data.number=1")
-    assert caught.value.status == 400 and "field label not supported" in caught.value.answered
+    assert (caught.value.status, caught.value.answered) == (
+        400,
+        '"data.number" is not a known field selector: only "metadata.name", "metadata.namespace"',
+    )
+    with pytest.raises(errors.ClusterError) as caught:
+        names(client, PODS, namespace, field_selector="spec.containers=x")
+    assert caught.value.answered == "field label not supported: spec.containers"
 
 
 @covers("list_pages")

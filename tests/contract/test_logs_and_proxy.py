@@ -71,8 +71,8 @@ def test_a_service_without_endpoints(client: ClusterClient, namespace: str) -> N
     """Recorded transcript 28: 503 no endpoints available; an unknown port number says so."""
     client.apply(service(namespace))
     for scheme, port, words in (
-        ("http", "http", 'no endpoints available for service "http:s:http"'),
-        ("", "http", 'no endpoints available for service "s:http"'),
+        ("http", "http", 'no endpoints available for service "s"'),
+        ("", "http", 'no endpoints available for service "s"'),
         ("http", 9999, 'no service port 9999 found for service "s"'),
     ):
         with pytest.raises(errors.ServerFault) as caught:

@@ -201,7 +201,7 @@ def test_background(client: ClusterClient, namespace: str) -> None:
 @covers("delete")
 def test_foreground(client: ClusterClient, namespace: str) -> None:
     """Recorded transcript 18: the owner stays with the finalizer foregroundDeletion until all else is gone."""
-    web, replica_set = tree(client, namespace)
+    web, _ = tree(client, namespace)
     version = client.get(web)["metadata"]["resourceVersion"]
     assert client.delete(web, propagation="Foreground") is True
     wait_for("end of the deployment", lambda: gone(client, web), 90)

@@ -1,7 +1,7 @@
 """The gateway to a cluster's API server: credentials in, plain objects and domain errors out."""
 
 from deployments.gateways.kubernetes.addresses import check_server_address
-from deployments.gateways.kubernetes.applyset import ApplySet
+from deployments.gateways.kubernetes.applyset import prune_candidates
 from deployments.gateways.kubernetes.client import FIELD_MANAGER, ClusterClient, connect
 from deployments.gateways.kubernetes.credential import ClusterCredential, in_cluster_credential
 from deployments.gateways.kubernetes.kubeconfig import (
@@ -25,7 +25,6 @@ from deployments.gateways.kubernetes.transport import Timeouts
 
 __all__ = [
     "FIELD_MANAGER",
-    "ApplySet",
     "ClusterClient",
     "ClusterCredential",
     "Decision",
@@ -47,5 +46,6 @@ __all__ = [
     "import_context",
     "in_cluster_credential",
     "proxy_path",
+    "prune_candidates",
     "read_kubeconfig",
 ]

@@ -12,6 +12,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlencode
@@ -312,7 +313,7 @@ class ClusterClient(StreamCalls, ProxyCalls):
     ) -> dict[str, Any]:
         """One of DynamicClient's methods on one object, its answer as a plain dict."""
         tried = f"{verb} {ref}"
-        _check_names(ref)
+        _check_names(replace(ref, name=arguments.get("name") or ""))
         resource = self._resource(ref.resource_kind)
         if resource.namespaced and not ref.namespace:
             raise ValueError(f"{ref.kind} {ref.name} needs a namespace")

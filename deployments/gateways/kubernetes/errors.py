@@ -30,11 +30,14 @@ _SECRETS = re.compile(
 _KUBELET = re.compile(
     r'(?:Get|Post|Put)?\s*\\?"https?://[^"\s]*/(?:containerLogs|exec|attach|portForward|run)/[^"\s]*"(?::[^"]*)?'
 )
+# A missing right, as opposed to what an admission plug-in refuses (recorded transcript 05).
+_RIGHTS = re.compile(r'User ".*" cannot |cannot impersonate')
 _CONFLICT = re.compile(r'conflicts? with "((?:[^"\\]|\\.)*)"')
 # Texts of 500 answers that are the manifest's fault: the typed conversion of server-side apply
 # (recorded transcript 15) and a create that carries a resourceVersion (recorded transcript 14).
 _MANIFEST_500 = (
     "failed to create typed patch object",
+    "failed to convert new object",
     "failed to create typed live object",
     "resourceVersion should not be set",
 )
@@ -129,6 +132,12 @@ def from_answer(
             return errors.ClusterForbids(
                 "The namespace's quota does not leave room for this.",
                 remedy="Ask for a larger quota, or make the deployment smaller.",
+                **words,
+            )
+        if found and not _RIGHTS.search(found.message):
+            return errors.ClusterForbids(
+                "A rule of the cluster forbids this.",
+                remedy="Ask whoever runs the cluster; the answer says which rule it is.",
                 **words,
             )
         return errors.ClusterForbids(
