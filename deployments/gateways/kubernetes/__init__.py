@@ -1,7 +1,7 @@
 """The gateway to a cluster's API server: credentials in, plain objects and domain errors out."""
 
 from deployments.gateways.kubernetes.addresses import check_server_address
-from deployments.gateways.kubernetes.applyset import prune_candidates
+from deployments.gateways.kubernetes.applyset import ApplySet, parent_object, prune_candidates, read_parent
 from deployments.gateways.kubernetes.client import FIELD_MANAGER, ClusterClient, connect
 from deployments.gateways.kubernetes.credential import ClusterCredential, in_cluster_credential
 from deployments.gateways.kubernetes.kubeconfig import (
@@ -25,6 +25,7 @@ from deployments.gateways.kubernetes.transport import Timeouts
 
 __all__ = [
     "FIELD_MANAGER",
+    "ApplySet",
     "ClusterClient",
     "ClusterCredential",
     "Decision",
@@ -45,7 +46,9 @@ __all__ = [
     "connect",
     "import_context",
     "in_cluster_credential",
+    "parent_object",
     "proxy_path",
     "prune_candidates",
     "read_kubeconfig",
+    "read_parent",
 ]

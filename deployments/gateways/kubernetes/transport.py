@@ -282,7 +282,7 @@ class RestClient(RESTClientObject):
             body=body,
         )
         answer = RESTResponse(urllib3.HTTPResponse(body=data, headers=answer_headers, status=status))
-        answer.data = data
+        answer.data = data  # type: ignore[assignment]
         return answer
 
 
