@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from deployments.domain.errors import ModelError, ServerFault
-from deployments.domain.names import ObjectNames
 from deployments.domain.spec import StackSpec, spec_from_json
+from deployments.domain.modelname import same_model
+from deployments.domain.names import ObjectNames
 from deployments.gateways.kubernetes import ClusterClient, proxy_path
 from deployments.models import Deployment
 from deployments.workflows.access import client_for
@@ -58,12 +59,12 @@ def generated_token(client: ClusterClient, deployment: Deployment, spec: StackSp
     pod, model = pods[0].name, spec.model.reference
     server = ollama(client, deployment, pod)
     timing = server.generate_one_token(model, timeout=TOKEN_TIMEOUT)
-    loaded = next((row for row in server.ps() if row.is_model(model)), None)
+    loaded = next((row for row in server.ps() if same_model(row.name, model)), None)
     return Proof(
         model=model,
         pod=pod,
-        seconds=round(timing.seconds, 2),
-        load_seconds=round(timing.load_seconds, 2),
+        seconds=round(timing.latency, 2),
+        load_seconds=round(timing.load, 2),
         tokens_per_second=timing.tokens_per_second,
         placement=loaded.placement if loaded else "",
         chat_page=page,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from deployments.gateways.kubernetes import ClusterClient, ResourceKind, proxy_path
+from deployments.domain.names import CLAIM_TEMPLATE
+from deployments.gateways.kubernetes import ClusterClient, ProxyAnswer, ResourceKind, proxy_path
 from deployments.gateways.ollama import OllamaClient
 from deployments.manifests.labels import DEPLOYMENT_LABEL, SERVER
-from deployments.manifests.server import PORT, VOLUME
+from deployments.manifests.server import PORT
 from deployments.models import Deployment
 
 POD = ResourceKind("v1", "Pod")
@@ -26,21 +27,34 @@ class PodTransport:
     def _path(self, path: str) -> str:
         return proxy_path(self._namespace, "pods", self._pod, "http", PORT, path.lstrip("/"))
 
-    def request(
-        self, method: str, path: str, body: Any = None, *, timeout: float = 30.0
-    ) -> tuple[int, bytes]:
+    def request(self, method: str, path: str, json: Any | None, timeout: float) -> tuple[int, bytes]:
         return self._client.request_through(
-            method, self._path(path), json=body, read_timeout=timeout, total=timeout
+            method, self._path(path), json=json, read_timeout=timeout, total=timeout
         )
 
     @contextmanager
     def stream(
-        self, method: str, path: str, body: Any = None, *, read_timeout: float = 60.0
-    ) -> Generator[Any, None, None]:
+        self, method: str, path: str, json: Any | None, read_timeout: float
+    ) -> Generator[PodStream, None, None]:
         with self._client.open_proxy(
-            method, self._path(path), json=body, read_timeout=read_timeout
+            method, self._path(path), json=json, read_timeout=read_timeout
         ) as answer:
-            yield answer
+            yield PodStream(answer)
+
+
+class PodStream:
+    """An answer of a pod that is still arriving."""
+
+    def __init__(self, answer: ProxyAnswer) -> None:
+        self._answer = answer
+        self.status = answer.status
+
+    @property
+    def chunks(self) -> Iterator[bytes]:
+        return self._answer.iter_bytes()
+
+    def abort(self) -> None:
+        self._answer.abort()
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,7 @@ def _pod(item: dict[str, Any], claims: dict[str, str]) -> ServerPod:
         (
             volume["persistentVolumeClaim"]["claimName"]
             for volume in spec.get("volumes") or []
-            if volume.get("name") == VOLUME and "persistentVolumeClaim" in volume
+            if volume.get("name") == CLAIM_TEMPLATE and "persistentVolumeClaim" in volume
         ),
         "",
     )

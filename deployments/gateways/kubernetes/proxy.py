@@ -164,6 +164,17 @@ class ProxyAnswer:
                 raise ServerFault("The answer is too long to be read.", tried=self._tried, retryable=False)
         return b"".join(pieces)
 
+    def abort(self) -> None:
+        """End the connection at once. Callable from another thread, also while that one reads: shutting
+        a socket down wakes its reader, closing it would not."""
+        network = self._response.extensions.get("network_stream")
+        sock = network.get_extra_info("socket") if network is not None else None
+        if sock is not None:
+            try:
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            except OSError:
+                return  # the other side was first: the reader is awake already
+
     def _check_time(self) -> None:
         if self._deadline is not None and time.monotonic() > self._deadline:
             raise ServerFault("The answer did not end in time.", tried=self._tried)

@@ -1,0 +1,43 @@
+"""Which function carries out which step. The names are those of ``deployments.commands.plans``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from deployments.commands.plans import STEPS
+from deployments.domain.states import OperationKind, Queue
+from deployments.workflows import chat, connection, install, pull, questions, remove
+from deployments.workflows.engine import Done, Plan, Run, Step, Wait
+
+_FUNCTIONS: dict[OperationKind, list[Callable[[Run], Done | Wait]]] = {
+    OperationKind.INSTALL: [
+        install.preflight,
+        install.apply,
+        install.start,
+        install.pull,
+        install.ready,
+        install.check,
+    ],
+    OperationKind.UPGRADE: [
+        install.preflight,
+        install.apply,
+        install.start,
+        install.pull,
+        install.ready,
+        install.check,
+    ],
+    OperationKind.UNINSTALL: [remove.stop, remove.delete, remove.data, remove.namespace],
+    OperationKind.PULL: [pull.pull],
+    OperationKind.CHECK_CHAT: [chat.check],
+    OperationKind.CHECK_CONNECTION: [connection.reach, connection.identify, connection.rights],
+    OperationKind.PREFLIGHT: [questions.preflight],
+    OperationKind.DIFF: [questions.diff],
+}
+
+PLANS: Plan = {
+    kind: [
+        Step(name, function, Queue.PULL if kind is OperationKind.PULL else Queue.CONTROL)
+        for name, function in zip(STEPS[kind], functions, strict=True)
+    ]
+    for kind, functions in _FUNCTIONS.items()
+}

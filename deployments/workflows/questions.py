@@ -1,0 +1,123 @@
+"""Preflight and diff of a draft: answers for a page, nothing is changed."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from deployments.domain.diffing import manifest_diff
+from deployments.domain.errors import (
+    ClusterError,
+    ClusterForbids,
+    ClusterUnreachable,
+    CredentialRefused,
+    FieldConflict,
+    ManifestRefused,
+    ObjectMissing,
+)
+from deployments.gateways.kubernetes import ClusterClient, ObjectRef
+from deployments.manifests.masking import mask_secrets
+from deployments.manifests.types import Manifest
+from deployments.models import Revision
+from deployments.workflows import preflight as checks
+from deployments.workflows.access import client_for
+from deployments.workflows.engine import Done, Run
+from deployments.workflows.stack import Stack, build, digest_key
+
+# What the server adds to every object and nobody decides.
+SERVER_SIDE = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
+
+
+def preflight(run: Run) -> Done:
+    """The findings, also when the cluster cannot be asked: that is the first of them."""
+    assert run.operation.cluster is not None
+    try:
+        found = checks.findings(client_for(run.operation.cluster), _stack(run), create_namespace=True)
+    except (ClusterUnreachable, CredentialRefused) as error:
+        found = [checks.answered_nothing(error)]
+    counts = {level: sum(finding.level == level for finding in found) for level in checks.LEVELS}
+    words = f"{counts['fail']} problems, {counts['warn']} warnings, {counts['pass']} pass"
+    return Done(words, result={"findings": [finding.to_json() for finding in found]})
+
+
+def diff(run: Run) -> Done:
+    """Each object: how a dry run of its apply differs from what is there."""
+    assert run.operation.cluster is not None
+    client, stack = client_for(run.operation.cluster), _stack(run)
+    namespace_exists = _namespace_exists(client, stack)
+    objects = []
+    for manifest in stack.manifests:
+        run.hold.check()
+        objects.append(_one(client, manifest, asked=namespace_exists or manifest["kind"] == "Namespace"))
+    changes = sum(item["change"] != "same" for item in objects)
+    return Done(
+        f"{changes} of {len(objects)} objects would change",
+        result={"objects": objects, "asked": namespace_exists},
+    )
+
+
+def _stack(run: Run) -> Stack:
+    request = run.operation.request
+    return build(
+        Revision.objects.get(pk=request["revision"]),
+        namespace=request["namespace"],
+        name=request["name"],
+        create_namespace=True,
+        deployment=run.operation.deployment,
+    )
+
+
+def _namespace_exists(client: ClusterClient, stack: Stack) -> bool:
+    try:
+        client.get(ObjectRef("v1", "Namespace", stack.namespace))
+    except ObjectMissing:
+        return False
+    except ClusterForbids:
+        return True  # it may be there: the dry run of what goes into it will tell
+    return True
+
+
+def _one(client: ClusterClient, manifest: Manifest, *, asked: bool) -> dict[str, Any]:
+    ref = ObjectRef.of(manifest)
+    item: dict[str, Any] = {
+        "kind": ref.kind,
+        "name": ref.name,
+        "namespace": ref.namespace,
+        "problem": "",
+        "conflicts": [],
+    }
+    live: Manifest | None = None
+    after: Manifest = manifest
+    if asked:
+        try:
+            live = client.get(ref)
+        except (ObjectMissing, ClusterForbids):
+            live = None
+        try:
+            after = client.apply(manifest, dry_run=True)
+        except FieldConflict as error:
+            item["problem"], item["conflicts"] = error.sentence, [list(pair) for pair in error.conflicts]
+        except (ManifestRefused, ClusterForbids) as error:
+            item["problem"] = _words(error)
+        except ObjectMissing:
+            pass  # its namespace is made by the same install: all of it is new
+    before_text, after_text = _plain(live) if live else None, _plain(after)
+    lines = manifest_diff(before_text, after_text)
+    item["lines"] = [[line.sign, line.text] for line in lines]
+    item["added"] = sum(line.sign == "+" for line in lines)
+    item["removed"] = sum(line.sign == "-" for line in lines)
+    item["change"] = "new" if live is None else "changed" if item["added"] or item["removed"] else "same"
+    return item
+
+
+def _plain(manifest: Manifest) -> Manifest:
+    """Without what the server alone decides, and without secrets."""
+    shown = copy.deepcopy(mask_secrets(manifest, digest_key()))
+    shown.pop("status", None)
+    for key in SERVER_SIDE:
+        shown.get("metadata", {}).pop(key, None)
+    return shown
+
+
+def _words(error: ClusterError) -> str:
+    return f"{error.sentence} {error.answered}".strip()[:500]
