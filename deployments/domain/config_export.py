@@ -85,7 +85,7 @@ def _persistence(spec: StackSpec) -> dict[str, Any]:
 def _lost(spec: StackSpec) -> list[Line]:
     default = StackSpec()
     found = []
-    pairs = (
+    pairs: tuple[tuple[str, Any, Any, str], ...] = (
         ("model.insecure", spec.model.insecure, False, "Plain HTTP to the model's registry."),
         (
             "server.keep_alive",

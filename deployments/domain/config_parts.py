@@ -129,10 +129,9 @@ def autoscaling(value: Any, path: str, notes: Notes) -> AutoscalingSpec:
             notes.understand(place, "Autoscaling is on." if enabled else "Autoscaling is off.")
         elif key in _AUTOSCALING:
             name = _AUTOSCALING[key]
-            empty = given in (None, "")
-            found = replace(
-                found, **{name: getattr(found, name) if empty else number(given, place, 0, notes)}
-            )
+            if given not in (None, ""):
+                changes: dict[str, Any] = {name: number(given, place, getattr(found, name), notes)}
+                found = replace(found, **changes)
         else:
             notes.ignore(place, "This is not understood.")
     return found

@@ -17,9 +17,9 @@ from deployments.domain import config_parts as parts
 from deployments.domain.config_model import read_model, read_name
 from deployments.domain.config_notes import Line, Notes
 from deployments.domain.errors import InvalidInput
+from deployments.domain.modelname import KNOWN_TAGS
 from deployments.domain.safe_yaml import load_documents
 from deployments.domain.sizing import table_row, under_minimum
-from deployments.domain.modelname import KNOWN_TAGS
 from deployments.domain.spec import GpuVendor, IngressSpec, Secrets, StackSpec, StorageMode
 from deployments.domain.validation import validate_spec
 
@@ -340,11 +340,11 @@ class _Reader:
         found, vendor, count = parts.resources(
             given.get("resources"), f"{path}.resources", server.resources, self.notes
         )
+        switch = "enableAMD" if vendor is GpuVendor.AMD else "enableNvidia"
         if count and not self._enabled.get(vendor):
             self.notes.warn(
                 f"{path}.resources",
-                f"GPUs are asked for without {'enableNvidia' if vendor is GpuVendor.NVIDIA else 'enableAMD'}; "
-                f"{vendor.value.upper()} is meant.",
+                f"GPUs are asked for without {switch}; {vendor.value.upper()} is meant.",
             )
         affinity = parts.mapping(given.get("affinity"), f"{path}.affinity", self.notes)
         if affinity:

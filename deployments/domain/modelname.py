@@ -237,7 +237,9 @@ def _complaint(bare: str) -> str:
     if not is_valid_model(parts[-1]):
         return f"“{parts[-1][:80]}” is not valid as a model's name."
     if len(parts) == 2 and ("." in parts[0] or ":" in parts[0]):
-        return f"“{parts[0][:80]}” looks like a host; Ollama then wants a namespace as well: host/namespace/model."
+        return (
+            f"“{parts[0][:80]}” looks like a host; Ollama wants a namespace after it: host/namespace/model."
+        )
     if len(parts) >= 2 and not is_valid_namespace(parts[-2]):
         return f"“{parts[-2][:80]}” is not valid as a namespace (letters, digits, “_” and “-”, no dot)."
     if len(parts) > 3:

@@ -49,8 +49,8 @@ def validate_spec(spec: StackSpec) -> Errors:
 def validate_place(namespace: str, name: str) -> Errors:
     """Whether a deployment may be called so and may live there."""
     errors: Errors = []
-    _try(errors, lambda: names.require_namespace(namespace))
-    _try(errors, lambda: names.require_deployment_name(name))
+    _try(errors, names.require_namespace, namespace)
+    _try(errors, names.require_deployment_name, name)
     return errors
 
 
@@ -61,7 +61,7 @@ def validate_secrets(spec: StackSpec, secrets: Secrets) -> Errors:
     if spec.chat.has_access_code and not code:
         errors.append(InvalidInput("Give an access code, or turn it off.", field="chat.access_code"))
     if "," in code or code != code.strip() or not code.isprintable() or len(code) > 200:
-        sentence = "An access code has no comma (NextChat reads several codes then), no blanks around it and at most 200 characters."
+        sentence = "An access code has at most 200 characters, no blanks around it and no comma, which would part two codes."
         errors.append(InvalidInput(sentence, field="chat.access_code"))
     if spec.images.registry_username and not secrets.registry_password:
         errors.append(InvalidInput("Give the registry's password.", field="images.registry_password"))
@@ -104,7 +104,7 @@ def _model(spec: StackSpec, errors: Errors) -> None:
         remedy = f"“{model.registry}/library” would do." if "/" not in model.registry else ""
         errors.append(InvalidInput(sentence, field="model.registry", remedy=remedy))
         return
-    _try(errors, lambda: modelname.parse(model.reference, field="model.tag"))
+    _try(errors, modelname.parse, model.reference, field="model.tag")
 
 
 def _server(spec: StackSpec, errors: Errors) -> None:
@@ -116,18 +116,20 @@ def _server(spec: StackSpec, errors: Errors) -> None:
     if server.gpu_count and not server.gpu_vendor.resource:
         errors.append(InvalidInput("Choose the GPUs' vendor, or no GPUs.", field="server.gpu_vendor"))
     if server.image:
-        _try(errors, lambda: names.parse_image(server.image, field="server.image"))
+        _try(errors, names.parse_image, server.image, field="server.image")
     _resources(server.resources, "server.resources", errors)
     _labels(server.node_selector, "server.node_selector", errors)
     _tolerations(server.tolerations, "server.tolerations", errors)
     errors += check_affinity(server.affinity, "server.affinity")
     if server.runtime_class:
         what, field = "A runtime class", "server.runtime_class"
-        _try(errors, lambda: names.require_subdomain(server.runtime_class, what=what, field=field))
+        _try(errors, names.require_subdomain, server.runtime_class, what=what, field=field)
     if server.run_as_user is not None:
         _between(errors, server.run_as_user, 0, _MAX_UID, "server.run_as_user")
     if not _KEEP_ALIVE.fullmatch(server.keep_alive) or len(server.keep_alive) > 32:
-        sentence = f"“{server.keep_alive[:40]}” is not a time that Ollama reads: 30m, 24h, a number of seconds, or -1 for ever."
+        sentence = (
+            f"“{server.keep_alive[:40]}” is no time that Ollama reads: 30m, 24h, seconds, or -1 for ever."
+        )
         errors.append(InvalidInput(sentence, field="server.keep_alive"))
     _autoscaling(server.autoscaling, "server.autoscaling", errors)
 
@@ -138,11 +140,11 @@ def _storage(spec: StackSpec, errors: Errors) -> None:
         _positive(errors, storage.size, "storage.size")
     if storage.storage_class:
         what, field = "A storage class", "storage.storage_class"
-        _try(errors, lambda: names.require_subdomain(storage.storage_class, what=what, field=field))
+        _try(errors, names.require_subdomain, storage.storage_class, what=what, field=field)
     if storage.mode is not StorageMode.EXISTING:
         return
     field = "storage.claim_name"
-    _try(errors, lambda: names.require_subdomain(storage.claim_name, what="The claim's name", field=field))
+    _try(errors, names.require_subdomain, storage.claim_name, what="The claim's name", field=field)
     if storage.claim_read_write_many:
         return
     several = "A ReadWriteOnce claim can be mounted on one node only, so it allows one replica."
@@ -157,7 +159,7 @@ def _chat(spec: StackSpec, errors: Errors) -> None:
     _between(errors, chat.replicas, 0, MAX_REPLICAS, "chat.replicas")
     _between(errors, chat.port, 1, 65535, "chat.port")
     if chat.image:
-        _try(errors, lambda: names.parse_image(chat.image, field="chat.image"))
+        _try(errors, names.parse_image, chat.image, field="chat.image")
     _resources(chat.resources, "chat.resources", errors)
     for name in ("cpu_request", "cpu_limit", "memory_request", "memory_limit"):
         if chat.enabled and not getattr(chat.resources, name):
@@ -170,27 +172,27 @@ def _chat(spec: StackSpec, errors: Errors) -> None:
 def _ingress(spec: StackSpec, errors: Errors) -> None:
     ingress = spec.ingress
     if ingress.host:
-        _try(errors, lambda: names.require_host(ingress.host, field="ingress.host"))
+        _try(errors, names.require_host, ingress.host, field="ingress.host")
     for text, what, field in (
         (ingress.class_name, "An ingress class", "ingress.class_name"),
         (ingress.tls_secret, "A Secret's name", "ingress.tls_secret"),
     ):
         if text:
-            _try(errors, lambda t=text, w=what, f=field: names.require_subdomain(t, what=w, field=f))  # type: ignore[misc]
+            _try(errors, names.require_subdomain, text, what=what, field=field)
     for key, value in ingress.annotations.items():
-        _try(errors, lambda k=key, v=value: names.require_annotation(k, v, field="ingress.annotations"))  # type: ignore[misc]
+        _try(errors, names.require_annotation, key, value, field="ingress.annotations")
 
 
 def _images(spec: StackSpec, errors: Errors) -> None:
     images = spec.images
     if images.registry:
-        _try(errors, lambda: names.require_image_registry(images.registry, field="images.registry"))
+        _try(errors, names.require_image_registry, images.registry, field="images.registry")
     if images.pull_policy not in _PULL_POLICIES:
         sentence = f"Choose one of {', '.join(_PULL_POLICIES)}."
         errors.append(InvalidInput(sentence, field="images.pull_policy"))
     for place, name in enumerate(images.pull_secrets):
         what, field = "A Secret's name", f"images.pull_secrets.{place}"
-        _try(errors, lambda n=name, w=what, f=field: names.require_subdomain(n, what=w, field=f))  # type: ignore[misc]
+        _try(errors, names.require_subdomain, name, what=what, field=field)
     user = images.registry_username
     if ":" in user or not user.isprintable() or user != user.strip() or len(user) > 253:
         sentence = "A user name has no colon, no blanks around it and at most 253 characters."
@@ -228,9 +230,7 @@ def _tolerations(given: tuple[Toleration, ...], path: str, errors: Errors) -> No
     for place, item in enumerate(given):
         field = f"{path}.{place}"
         if item.key:
-            _try(
-                errors, lambda i=item, f=field: names.require_label_key(i.key, field=f, what="A taint's key")
-            )  # type: ignore[misc]
+            _try(errors, names.require_label_key, item.key, field=field, what="A taint's key")
         elif item.operator != "Exists":
             errors.append(InvalidInput("Without a key the operator has to be Exists.", field=field))
         if item.operator not in ("Equal", "Exists"):
@@ -241,13 +241,13 @@ def _tolerations(given: tuple[Toleration, ...], path: str, errors: Errors) -> No
             errors.append(
                 InvalidInput(f"The effect is one of {', '.join(_EFFECTS[1:])}, or none.", field=field)
             )
-        _try(errors, lambda i=item, f=field: names.require_label_value(i.value, field=f))  # type: ignore[misc]
+        _try(errors, names.require_label_value, item.value, field=field)
 
 
 def _labels(given: dict[str, str], path: str, errors: Errors) -> None:
     for key, value in given.items():
-        _try(errors, lambda k=key: names.require_label_key(k, field=path))  # type: ignore[misc]
-        _try(errors, lambda v=value: names.require_label_value(v, field=path))  # type: ignore[misc]
+        _try(errors, names.require_label_key, key, field=path)
+        _try(errors, names.require_label_value, value, field=path)
 
 
 def _positive(errors: Errors, text: str, field: str, *, whole: bool = True) -> None:
@@ -267,8 +267,8 @@ def _between(errors: Errors, value: int, low: int, high: int, field: str) -> Non
         errors.append(InvalidInput(f"This has to be from {low} to {high}.", field=field))
 
 
-def _try(errors: Errors, check: Callable[[], object]) -> None:
+def _try(errors: Errors, check: Callable[..., object], *given: str, **words: str) -> None:
     try:
-        check()
+        check(*given, **words)
     except InvalidInput as error:
         errors.append(error)

@@ -1,0 +1,1 @@
+"""How an installed stack is: a pure function of what was last observed."""

@@ -1,0 +1,97 @@
+"""What was last seen of a stack: the input of the health function. Times are aware datetimes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+
+@dataclass(frozen=True)
+class ObservedContainer:
+    """One container, init containers included. ``state`` is "waiting", "running" or "terminated";
+    ``reason`` and ``message`` are the state's; ``last_*`` are of ``lastState.terminated``."""
+
+    name: str
+    ready: bool = False
+    restarts: int = 0
+    state: str = "waiting"
+    reason: str = ""
+    message: str = ""
+    exit_code: int | None = None
+    last_reason: str = ""
+    last_exit_code: int | None = None
+    image: str = ""
+
+
+@dataclass(frozen=True)
+class ObservedPod:
+    """``component`` is "server" or "chat"; ``scheduled`` is the PodScheduled condition (None: the
+    scheduler has not spoken yet), ``scheduling_*`` its reason and message; ``reason`` and ``message``
+    are the pod's own status ("Evicted"). ``model_present``: None where nobody could ask."""
+
+    name: str
+    component: str
+    phase: str = "Pending"
+    ready: bool = False
+    reason: str = ""
+    message: str = ""
+    node: str = ""
+    node_ready: bool | None = None
+    deleting: bool = False
+    created_at: datetime | None = None
+    scheduled: bool | None = None
+    scheduling_reason: str = ""
+    scheduling_message: str = ""
+    containers: tuple[ObservedContainer, ...] = ()
+    model_present: bool | None = None
+
+
+@dataclass(frozen=True)
+class ObservedWorkload:
+    """A StatefulSet or Deployment. ``exists`` False: it should be there and is not."""
+
+    kind: str
+    name: str
+    component: str
+    exists: bool = True
+    desired: int = 1
+    ready: int = 0
+    updated: int = 0
+    current_generation_seen: bool = True
+
+
+@dataclass(frozen=True)
+class ObservedClaim:
+    """``phase`` is Pending, Bound, Lost or "" where the claim is not there."""
+
+    name: str
+    phase: str = "Bound"
+
+
+@dataclass(frozen=True)
+class ObservedEvent:
+    """An event about one of the stack's objects; ``about`` is "Kind/name"."""
+
+    reason: str
+    message: str
+    at: datetime
+    about: str = ""
+    kind: str = "Warning"
+
+
+@dataclass(frozen=True)
+class ObservedStack:
+    """Everything known. ``server_answers`` and ``chat_reaches`` are None where not asked (yet).
+    ``pulling`` is a sentence about a running download ("4.1 of 4.7 GB"), or ""."""
+
+    observed_at: datetime | None
+    model: str
+    workloads: tuple[ObservedWorkload, ...] = ()
+    pods: tuple[ObservedPod, ...] = ()
+    claims: tuple[ObservedClaim, ...] = ()
+    events: tuple[ObservedEvent, ...] = ()
+    server_answers: bool | None = None
+    chat_reaches: bool | None = None
+    chat_expected: bool = True
+    pulling: str = ""
+    stale_after: timedelta = field(default=timedelta(minutes=3))

@@ -1,0 +1,123 @@
+"""What a container's or a pod's reason means, in plain words, and what to do.
+
+Reasons: kubelet ``images/types.go``, ``container/sync_result.go``, ``eviction`` and ``lifecycle``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from deployments.domain.health.observed import ObservedContainer, ObservedPod
+from deployments.domain.states import Health
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One thing that is wrong (or under way), with its evidence."""
+
+    health: Health
+    sentence: str
+    remedy: str
+    evidence: str
+
+
+_IMAGE = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable"}
+)
+_REFUSED = frozenset(
+    {"CreateContainerError", "RunContainerError", "StartError", "PostStartHookError", "PreStartHookError"}
+)
+_GONE_NODE = frozenset({"NodeLost", "NodeShutdown", "Terminated", "ContainerStatusUnknown"})
+
+
+def container_cause(pod: ObservedPod, container: ObservedContainer) -> Cause | None:
+    """Why this container does not run, or None where nothing is wrong with it."""
+    where = f"{pod.name}/{container.name}"
+    said = f"{where}: {container.reason}" + (f": {container.message}" if container.message else "")
+    if container.state == "waiting":
+        return _waiting(where, container, said)
+    if container.state == "terminated":
+        return _ended(where, container.reason, container.exit_code, said)
+    return None
+
+
+def _waiting(where: str, container: ObservedContainer, said: str) -> Cause | None:
+    reason = container.reason
+    image = container.image or "its image"
+    if reason == "InvalidImageName":
+        return Cause(
+            Health.FAILED, f"“{image}” is not a valid image name.", "Correct the image in the profile.", said
+        )
+    if reason == "ErrImageNeverPull":
+        remedy = "Load the image onto the nodes, or use the pull policy IfNotPresent."
+        return Cause(
+            Health.FAILED, f"{image} is not on the node, and the pull policy is Never.", remedy, said
+        )
+    if reason in _IMAGE:
+        remedy = (
+            "Check name and tag, whether nodes reach the registry (a mirror can be set), and the pull secret."
+        )
+        if "no matching manifest" in container.message:
+            remedy = "The image does not exist for this node's processor; choose another image or node."
+        if "toomanyrequests" in container.message.lower() or "rate limit" in container.message.lower():
+            remedy = "The registry limits anonymous pulls; set a mirror or a pull secret."
+        return Cause(Health.FAILED, f"The node cannot download {image}.", remedy, said)
+    if reason == "CreateContainerConfigError":
+        remedy = "The evidence names the Secret, ConfigMap or setting; create it or correct it."
+        return Cause(Health.FAILED, f"Something that {where} needs to start is missing.", remedy, said)
+    if reason in _REFUSED:
+        remedy = "Read the evidence; for GPUs check the runtime class and the container toolkit on the node."
+        return Cause(Health.FAILED, f"The node's runtime refused to start {where}.", remedy, said)
+    if reason == "CrashLoopBackOff":
+        ended = _ended(where, container.last_reason, container.last_exit_code, said)
+        if ended and container.last_reason == "OOMKilled":
+            return ended
+        code = "" if container.last_exit_code is None else f" with exit code {container.last_exit_code}"
+        sentence = f"{where} starts and ends{code} again and again ({container.restarts} restarts)."
+        return Cause(Health.FAILED, sentence, _exit_remedy(container.last_exit_code), said)
+    return None
+
+
+def _ended(where: str, reason: str, exit_code: int | None, said: str) -> Cause | None:
+    if reason == "OOMKilled":
+        remedy = "Raise the memory limit above the model's size, or take a smaller model or context."
+        return Cause(Health.FAILED, f"{where} was killed: it used more memory than its limit.", remedy, said)
+    if reason == "ContainerStatusUnknown":
+        return Cause(
+            Health.FAILED, f"The node lost track of {where}.", "Look at the node and delete the pod.", said
+        )
+    if exit_code is None:
+        return None
+    sentence = f"{where} ended with exit code {exit_code}."
+    return Cause(Health.FAILED, sentence, _exit_remedy(exit_code), said)
+
+
+def _exit_remedy(code: int | None) -> str:
+    if code == 139:
+        return "It crashed; check the GPU driver against the image's CUDA or ROCm version."
+    if code in (126, 127):
+        return "The image has no such program; check the image."
+    if code in (137, 143):
+        return "Something killed it: look for probes, evictions and the node in the events."
+    return "Read the last lines of its log."
+
+
+def pod_cause(pod: ObservedPod) -> Cause | None:
+    """What the pod's own status says, apart from its containers."""
+    said = f"{pod.name}: {pod.reason}" + (f": {pod.message}" if pod.message else "")
+    if pod.reason == "Evicted":
+        remedy = "Free disk or memory on the node, or ask for more in the profile."
+        return Cause(Health.FAILED, f"{pod.name} was evicted: its node ran short.", remedy, said)
+    if pod.reason == "UnexpectedAdmissionError":
+        remedy = "Delete the pod so that it is placed anew, and check the device plugin."
+        return Cause(Health.FAILED, f"The node had no healthy device left for {pod.name}.", remedy, said)
+    if pod.reason.startswith("OutOf") or pod.reason in ("NodeAffinity", "Preempting"):
+        return Cause(
+            Health.FAILED, f"The node refused {pod.name}.", "Lower the requests or free the node.", said
+        )
+    if pod.reason in _GONE_NODE or (pod.node and pod.node_ready is False):
+        sentence = f"The node {pod.node or 'of ' + pod.name} does not answer any more."
+        return Cause(Health.FAILED, sentence, "Repair the node, or delete the pod to move it.", said)
+    if pod.phase == "Failed":
+        return Cause(Health.FAILED, f"{pod.name} failed.", "Read the last lines of its log.", said)
+    return None
