@@ -146,7 +146,6 @@ ACCOUNT_ADAPTER = "dashboard.accounts.AccountAdapter"
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = False
-ACCOUNT_FORMS = {"login": "dashboard.forms.account.SignInForm"}
 
 # Security ---------------------------------------------------------------------------------------
 HTTPS = _public.scheme == "https"

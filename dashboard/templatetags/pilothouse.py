@@ -46,13 +46,13 @@ register.simple_tag(words, name="words")
 LATE_AFTER = 3
 
 
-def part(context: Context, name: str, **values: Any) -> SafeString:
-    """Render ``components/<name>.html`` with the page's context and these values on top."""
+def part(context: Context, component: str, /, **values: Any) -> SafeString:
+    """Render ``components/<component>.html`` with the page's context and these values on top."""
     page = context.template
     if page is None:
-        raise RuntimeError(f"components/{name}.html was asked for outside of a template")
+        raise RuntimeError(f"components/{component}.html was asked for outside of a template")
     with context.push(**values):
-        return page.engine.get_template(f"components/{name}.html").render(context)
+        return page.engine.get_template(f"components/{component}.html").render(context)
 
 
 @register.simple_tag
@@ -234,7 +234,7 @@ def hero(
     return part(
         context,
         "hero",
-        content=content.strip(),
+        content=content if content.strip() else "",
         look=look(health, "health"),
         sentence=sentence,
         since=since,

@@ -1,0 +1,30 @@
+"""How accounts come to be: an admin makes them; nobody signs up by himself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.account.adapter import DefaultAccountAdapter
+from django.http import HttpRequest
+
+from deployments.domain.actors import Actor
+from deployments.domain.states import Outcome
+from deployments.ledger import audit
+
+
+class AccountAdapter(DefaultAccountAdapter):
+    """allauth's hooks: closed sign-up, and an audit entry for each sign-in and each refused one."""
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        return False
+
+    def post_login(self, request: HttpRequest, user: Any, **kwargs: Any) -> Any:
+        who = Actor(user.pk, user.get_username(), str(request.META.get("REMOTE_ADDR", "")))
+        audit.record(who, "session.begin", object_type="user", object_id=user.pk, object_name=who.name)
+        return super().post_login(request, user, **kwargs)
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        super().authentication_failed(request, **credentials)
+        given = str(credentials.get("username") or credentials.get("email") or "")[:150]
+        who = Actor(None, "nobody", str(request.META.get("REMOTE_ADDR", "")))
+        audit.record(who, "session.begin", outcome=Outcome.DENIED, object_type="user", object_name=given)

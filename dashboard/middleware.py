@@ -1,0 +1,49 @@
+"""What every request gets: an id in its log lines and answer, and a strict Content-Security-Policy."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from deployments.logs import log_context
+
+_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
+
+
+class RequestContext:
+    """Take the proxy's X-Request-Id where it is a sane one, else make one."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.headers.get("X-Request-Id", "")
+        identity = given if _ID.fullmatch(given) else uuid.uuid4().hex[:16]
+        with log_context(request=identity):
+            response = self.get_response(request)
+        response.headers["X-Request-Id"] = identity
+        return response
+
+
+class ContentSecurityPolicy:
+    """Nothing inline and nothing from elsewhere, but for frames of the chat's own hosts."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+        public = urlsplit(settings.PUBLIC_URL)
+        port = f":{public.port}" if public.port else ""
+        self.policy = (
+            "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+            "form-action 'self'; frame-ancestors 'none'; "
+            f"frame-src {public.scheme}://*.{settings.CHAT_DOMAIN}{port}"
+        )
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        response.headers.setdefault("Content-Security-Policy", self.policy)
+        return response

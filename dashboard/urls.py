@@ -1,0 +1,19 @@
+"""Every address of the browser side, family by family."""
+
+from __future__ import annotations
+
+from django.urls import include, path
+
+urlpatterns = [
+    path("", include("dashboard.views.health")),
+    path("", include("dashboard.views.live")),
+    path("", include("dashboard.views.overview")),
+    path("", include("dashboard.views.shell")),
+    path("clusters/", include("dashboard.views.clusters")),
+    path("profiles/", include("dashboard.views.profiles")),
+    path("install/", include("dashboard.views.install")),
+    path("deployments/", include("dashboard.views.deployments")),
+    path("operations/", include("dashboard.views.operations")),
+    path("account/", include("allauth.account.urls")),
+    path("i18n/", include("django.conf.urls.i18n")),
+]

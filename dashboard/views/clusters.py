@@ -1,0 +1,5 @@
+"""Pages: clusters."""
+
+from __future__ import annotations
+
+urlpatterns: list = []

@@ -1,0 +1,5 @@
+"""Pages: deployments."""
+
+from __future__ import annotations
+
+urlpatterns: list = []

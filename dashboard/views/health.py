@@ -1,0 +1,5 @@
+"""Pages: health."""
+
+from __future__ import annotations
+
+urlpatterns: list = []

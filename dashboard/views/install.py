@@ -1,0 +1,5 @@
+"""Pages: install."""
+
+from __future__ import annotations
+
+urlpatterns: list = []

@@ -1,0 +1,5 @@
+"""Pages: live."""
+
+from __future__ import annotations
+
+urlpatterns: list = []

@@ -1,0 +1,5 @@
+"""Pages: operations."""
+
+from __future__ import annotations
+
+urlpatterns: list = []

@@ -1,0 +1,5 @@
+"""Pages: overview."""
+
+from __future__ import annotations
+
+urlpatterns: list = []

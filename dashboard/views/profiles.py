@@ -1,0 +1,5 @@
+"""Pages: profiles."""
+
+from __future__ import annotations
+
+urlpatterns: list = []

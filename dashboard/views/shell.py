@@ -1,0 +1,43 @@
+"""What the shell around every page posts and asks: the team, the search."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import path
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_GET, require_POST
+
+from dashboard.access import TEAM_KEY, actor
+from deployments.selectors import lookup
+from deployments.selectors.search import search_everything
+
+
+@require_POST
+def switch_team(request: HttpRequest) -> HttpResponse:
+    """Narrow the pages to one team, or to all."""
+    given = request.POST.get("team", "")
+    if given.isdigit():
+        request.session[TEAM_KEY] = lookup.team(actor(request), int(given)).pk
+    else:
+        request.session.pop(TEAM_KEY, None)
+    target = request.POST.get("next", "/")
+    if not url_has_allowed_host_and_scheme(target, allowed_hosts={request.get_host()}):
+        target = "/"
+    return HttpResponseRedirect(target)
+
+
+@require_GET
+def search(request: HttpRequest) -> HttpResponse:
+    """Deployments, profiles and clusters by name: a list for the palette, a page without scripts."""
+    query = request.GET.get("q", "").strip()[:80]
+    hits = search_everything(actor(request), query) if query else []
+    fragment = bool(request.headers.get("X-Fragment"))
+    template = "components/hits.html" if fragment else "search.html"
+    return render(request, template, {"q": query, "query": query, "hits": hits})
+
+
+urlpatterns = [
+    path("team", switch_team, name="switch_team"),
+    path("search", search, name="search"),
+]
