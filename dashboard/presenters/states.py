@@ -138,7 +138,9 @@ def look(value: str, vocabulary: str = "") -> Look:
     if not vocabulary:
         vocabulary = next((name for name, (kind, _look) in VOCABULARIES.items() if type(value) is kind), "")
     if vocabulary not in VOCABULARIES:
-        raise ValueError(f"{value!r} is a plain string: name its vocabulary, one of {', '.join(VOCABULARIES)}")
+        raise ValueError(
+            f"{value!r} is a plain string: name its vocabulary, one of {', '.join(VOCABULARIES)}"
+        )
     kind, looks = VOCABULARIES[vocabulary]
     return looks[kind(value)]
 

@@ -27,5 +27,4 @@ def words() -> dict[str, str]:
         "differs": _("This is another name."),
         "unsaved": _("What you typed is not saved yet."),
         "too-big": _("This file is larger than %(count)s MB."),
-        "close": _("Close"),
     }

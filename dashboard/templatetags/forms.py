@@ -35,7 +35,7 @@ def field(
     wide: bool = False,
     read_into: str = "",
     placeholder: str = "",
-    help: Words = "",  # noqa: A002
+    help: Words = "",
 ) -> SafeString:
     """One field.
 
@@ -58,8 +58,12 @@ def field(
     if isinstance(widget, CHOICE_WIDGETS):
         notes = getattr(widget, "notes", {})
         values["choices"] = [
-            {"control": choice.tag(), "id": choice.id_for_label, "label": choice.choice_label,
-             "note": notes.get(str(choice.data["value"]), "")}
+            {
+                "control": choice.tag(),
+                "id": choice.id_for_label,
+                "label": choice.choice_label,
+                "note": notes.get(str(choice.data["value"]), ""),
+            }
             for choice in field
         ]
         return part(context, "field_choices", **values)

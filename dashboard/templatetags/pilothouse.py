@@ -129,7 +129,9 @@ def age(when: datetime | None, form: str = "ago") -> SafeString | str:
 
 
 @register.simple_tag(takes_context=True)
-def prov(context: Context, source: Words, seen: datetime | None = None, every: float | None = None) -> SafeString:
+def prov(
+    context: Context, source: Words, seen: datetime | None = None, every: float | None = None
+) -> SafeString:
     """Where a figure comes from and how old it is; late after three times ``every`` seconds."""
     late = bool(seen and every and (timezone.now() - seen).total_seconds() > LATE_AFTER * every)
     return part(
@@ -164,7 +166,9 @@ def with_bar(context: Context, value: float | None, label: Words, kind: str = ""
 
 
 @register.simple_tag(takes_context=True)
-def parts_bar(context: Context, shares: Sequence[tuple[str, float]], label: Words, progress: bool = False) -> SafeString:
+def parts_bar(
+    context: Context, shares: Sequence[tuple[str, float]], label: Words, progress: bool = False
+) -> SafeString:
     """Parts of a whole: pairs of (failed, degraded, ... or stalled, new, rest) and an amount; "rest" stays empty."""
     placed = [
         {"css": css if css in ("stalled", "v") else f"f-{css}", "x": width(start), "width": width(wide)}
@@ -189,7 +193,13 @@ def kv(context: Context, items: Sequence[Any]) -> SafeString:
 # Blocks -------------------------------------------------------------------------------------------
 @register.simple_block_tag(takes_context=True)
 def panel(
-    context: Context, content: str, title: Words, meta: Words = "", lead: Words = "", css: str = "", id: str = ""  # noqa: A002
+    context: Context,
+    content: str,
+    title: Words,
+    meta: Words = "",
+    lead: Words = "",
+    css: str = "",
+    id: str = "",
 ) -> SafeString:
     """A titled surface. The content brings its own ``.body``, list or table, and a ``footer`` if any."""
     return part(
@@ -204,10 +214,22 @@ def slug(title: Words) -> str:
 
 @register.simple_block_tag(takes_context=True)
 def notice(
-    context: Context, content: str, tone: str, lead: Words = "", action: Words = "", href: str = "", icon_name: str = ""
+    context: Context,
+    content: str,
+    tone: str,
+    lead: Words = "",
+    action: Words = "",
+    href: str = "",
+    icon_name: str = "",
 ) -> SafeString:
     """A fact in the flow. ``tone``: fail, warn, progressing, cant, pass. One way on at most."""
-    default = {"fail": "failed", "warn": "degraded", "progressing": "info", "cant": "unknown", "pass": "healthy"}
+    default = {
+        "fail": "failed",
+        "warn": "degraded",
+        "progressing": "info",
+        "cant": "unknown",
+        "pass": "healthy",
+    }
     return part(
         context,
         "notice",
@@ -303,14 +325,18 @@ def table_head(context: Context, columns: Sequence[parts.Column], sort: str = ""
             {
                 "column": column,
                 "current": ("descending" if descending else "ascending") if current else "",
-                "href": query_of(context, sort=column.sort if not current or descending else f"-{column.sort}"),
+                "href": query_of(
+                    context, sort=column.sort if not current or descending else f"-{column.sort}"
+                ),
             }
         )
     return part(context, "table_head", cells=cells)
 
 
 @register.simple_tag(takes_context=True)
-def filter_chip(context: Context, label: Words, param: str, choices: Sequence[tuple[str, Words]]) -> SafeString:
+def filter_chip(
+    context: Context, label: Words, param: str, choices: Sequence[tuple[str, Words]]
+) -> SafeString:
     """A filter of a list, kept in the address: a menu of ``choices`` while off, a way to clear it while on."""
     request = context.get("request")
     value = request.GET.get(param, "") if request else ""
@@ -361,7 +387,9 @@ def findings(context: Context, items: Sequence[Any]) -> SafeString:
     return part(
         context,
         "findings",
-        open=[{"finding": item, "look": look(item.level, "finding")} for item in ranked if item.level != "pass"],
+        open=[
+            {"finding": item, "look": look(item.level, "finding")} for item in ranked if item.level != "pass"
+        ],
         passed=[item for item in ranked if item.level == "pass"],
     )
 
@@ -377,13 +405,18 @@ def code(context: Context, lines: Sequence[Any], label: Words) -> SafeString:
     """YAML or a diff (parts.CodeLine)."""
     kinds: Mapping[str, str] = {"+": "a", "-": "d", "h": "h"}
     return part(
-        context, "code", lines=[{"line": line, "css": kinds.get(line.sign, "")} for line in lines], label=label
+        context,
+        "code",
+        lines=[{"line": line, "css": kinds.get(line.sign, "")} for line in lines],
+        label=label,
     )
 
 
 # Navigation ---------------------------------------------------------------------------------------
 @register.simple_tag(takes_context=True)
-def nav(context: Context, name: str, label: Words, icon_name: str, count: int | None = None) -> SafeString | str:
+def nav(
+    context: Context, name: str, label: Words, icon_name: str, count: int | None = None
+) -> SafeString | str:
     """A line of the side. It is left out while no page has that name; the current one is told by the path."""
     try:
         href = reverse(name)
