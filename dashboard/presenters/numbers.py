@@ -21,7 +21,7 @@ def cannot_tell() -> str:
 
 
 def unit_of(size: float, step: int) -> int:
-    """The power of ``step`` (1000 or 1024) whose unit shows ``size`` with at most three digits before the point."""
+    """The power of ``step`` (1000 or 1024) whose unit leaves ``size`` below one step."""
     power = 0
     while size >= step and power < len(DECIMAL_UNITS) - 1:
         size /= step
@@ -95,7 +95,7 @@ def count(value: int | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A length of time in two units at most: ``0.2 s``, ``37 s``, ``3 min 20 s``, ``2 h 5 min``, ``1 d 4 h``."""
+    """A length of time, two units at most: ``0.2 s``, ``37 s``, ``3 min 20 s``, ``2 h 5 min``."""
     if seconds is None:
         return cannot_tell()
     seconds = max(0.0, float(seconds))

@@ -111,7 +111,7 @@ def numbered(text: str) -> list[CodeLine]:
 
 
 def segments(parts: Sequence[tuple[str, float]]) -> list[tuple[str, float, float]]:
-    """Parts of a whole (state's css class, amount) -> (class, start, width) in percent; zero parts fall out."""
+    """Parts (css class, amount) -> (class, start, width), both in percent; zero parts fall out."""
     whole = sum(amount for _css, amount in parts)
     placed: list[tuple[str, float, float]] = []
     start = 0.0
@@ -135,6 +135,6 @@ class Column:
 
 
 def ordering(asked: str, columns: Sequence[Column], default: str) -> str:
-    """The key to sort by ("name", "-started"): what the address asks where a column has it, else ``default``."""
+    """The key to sort by ("name", "-started"): what was asked if a column has it, else ``default``."""
     keys = {column.sort for column in columns if column.sort}
     return asked if asked.removeprefix("-") in keys else default

@@ -21,7 +21,7 @@ register = template.Library()
 CHOICE_WIDGETS = (forms.RadioSelect, forms.CheckboxSelectMultiple)
 
 
-def control(field: BoundField, **attrs: str) -> SafeString:
+def control(field: BoundField, **attrs: str | bool) -> SafeString:
     """The widget with the look's class beside its own, and the given attributes."""
     css = ["input", field.field.widget.attrs.get("class", "")]
     return field.as_widget(attrs={"class": " ".join(filter(None, css)), **attrs})
@@ -40,12 +40,12 @@ def field(
     """One field.
 
     ``when`` shows it only while others have certain values: "gpu=nvidia amd" or "ingress" (is ticked).
-    ``wide`` takes the whole row. ``read_into`` makes a file control fill the text area of that id in the browser.
+    ``wide`` takes the whole row. ``read_into``: a file control fills the text area of that id in the browser.
     ``help`` stands in for the field's own help text. A widget may carry ``notes``, a dict of choice -> note.
     """
     if field.is_hidden:
         return SafeString(field)
-    attrs: dict[str, str] = {}
+    attrs: dict[str, str | bool] = {}
     if read_into:
         attrs["data-read-into"] = read_into
     if placeholder:
@@ -80,7 +80,7 @@ def fields(context: Context, *bound: BoundField) -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def errors(context: Context, *forms_: forms.BaseForm) -> SafeString | str:
-    """The summary on top: what no single field is to blame for, and links to the fields where several are wrong."""
+    """The summary on top: what no single field is to blame for, and links where several fields are wrong."""
     general = [text for form in forms_ for text in form.non_field_errors()]
     wrong = [bound for form in forms_ for bound in form if bound.errors]
     if not general and len(wrong) < 2:

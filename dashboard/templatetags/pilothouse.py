@@ -57,7 +57,7 @@ def part(context: Context, component: str, /, **values: Any) -> SafeString:
 
 @register.simple_tag
 def icon(name: str, css: str = "", label: str = "") -> SafeString:
-    """A symbol of the sprite. ``css``: "i-s" small, "i-l" large, "spin" turns. Without a label it is decoration."""
+    """A symbol of the sprite. ``css``: "i-s" small, "i-l" large, "spin". Without a label: decoration."""
     named = format_html('role="img" aria-label="{}"', label) if label else SafeString('aria-hidden="true"')
     return format_html(
         '<svg class="i{}" {}><use href="{}#i-{}"/></svg>',
@@ -71,7 +71,7 @@ def icon(name: str, css: str = "", label: str = "") -> SafeString:
 # State --------------------------------------------------------------------------------------------
 @register.simple_tag(takes_context=True)
 def state(context: Context, value: str, vocabulary: str = "", word: Words = "", css: str = "") -> SafeString:
-    """Icon and word of a state. ``vocabulary`` (health, operation, step, finding, audit) for plain strings."""
+    """Icon and word of a state. ``vocabulary`` (health, operation, step, finding, audit) for strings."""
     return part(context, "state", look=look(value, vocabulary), word=word, css=css)
 
 
@@ -89,7 +89,7 @@ def look_of(value: str, vocabulary: str = "") -> Any:
 
 @register.simple_tag
 def deed_of(kind: str, name: str = "", form: str = "label") -> str:
-    """The words of an operation: ``form`` is "label" (Install), "doing" (Installing r1) or "named" (Install r1)."""
+    """The words of an operation: ``form``: label (Install), doing (Installing r1), named (Install r1)."""
     text = str(getattr(deed(kind), form))
     return text % {"name": name} if form != "label" else text
 
@@ -147,7 +147,7 @@ def width(value: float) -> str:
 
 @register.simple_tag(takes_context=True)
 def bar(context: Context, value: float | None, label: Words, kind: str = "", size: str = "") -> SafeString:
-    """Progress between 0 and 100, None for unknown. ``kind``: degraded, healthy, unknown, heat; ``size``: thick, thin."""
+    """0 to 100, None for unknown. ``kind``: degraded, healthy, unknown, heat; ``size``: thick, thin."""
     return part(
         context,
         "bar",
@@ -169,7 +169,7 @@ def with_bar(context: Context, value: float | None, label: Words, kind: str = ""
 def parts_bar(
     context: Context, shares: Sequence[tuple[str, float]], label: Words, progress: bool = False
 ) -> SafeString:
-    """Parts of a whole: pairs of (failed, degraded, ... or stalled, new, rest) and an amount; "rest" stays empty."""
+    """Pairs of (failed, degraded, ..., stalled, new, v, rest) and an amount; "rest" stays empty."""
     placed = [
         {"css": css if css in ("stalled", "v") else f"f-{css}", "x": width(start), "width": width(wide)}
         for css, start, wide in parts.segments(shares)
@@ -252,7 +252,7 @@ def hero(
     evidence: Sequence[Any] = (),
     word: Words = "",
 ) -> SafeString:
-    """The health sentence on top of a deployment; the content says what to do (may be empty when all is well)."""
+    """The health sentence on top of a deployment; the content says what to do, if anything."""
     return part(
         context,
         "hero",
@@ -284,7 +284,7 @@ def confirm(
     error: Words = "",
     danger: bool = True,
 ) -> SafeString:
-    """A form that asks before a deed. ``name`` must be typed into the field ``confirm``; the server checks it too."""
+    """A form that asks before a deed. ``name`` must be typed into ``confirm``; the server checks it too."""
     return part(
         context,
         "confirm",
@@ -337,7 +337,7 @@ def table_head(context: Context, columns: Sequence[parts.Column], sort: str = ""
 def filter_chip(
     context: Context, label: Words, param: str, choices: Sequence[tuple[str, Words]]
 ) -> SafeString:
-    """A filter of a list, kept in the address: a menu of ``choices`` while off, a way to clear it while on."""
+    """A filter kept in the address: a menu of ``choices`` while off, a way to clear it while on."""
     request = context.get("request")
     value = request.GET.get(param, "") if request else ""
     chosen = dict(choices).get(value, value)
@@ -417,7 +417,7 @@ def code(context: Context, lines: Sequence[Any], label: Words) -> SafeString:
 def nav(
     context: Context, name: str, label: Words, icon_name: str, count: int | None = None
 ) -> SafeString | str:
-    """A line of the side. It is left out while no page has that name; the current one is told by the path."""
+    """A line of the side, left out while no page has that name; the path tells the current one."""
     try:
         href = reverse(name)
     except NoReverseMatch:
