@@ -120,7 +120,7 @@ def test_a_form_rendered_by_itself_looks_the_same() -> None:
 
 def test_typed_names_are_asked_for() -> None:
     html = render(
-        '{% confirm title="Uninstall r1?" action="/x" verb="Uninstall" back="/" name="r1" %}ok{% endconfirm %}'
+        '{% confirm title="Sure?" action="/x" verb="Uninstall" back="/" name="r1" %}ok{% endconfirm %}'
     )
     assert 'data-match="r1"' in html and 'name="confirm"' in html
 
