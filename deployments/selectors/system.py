@@ -1,0 +1,90 @@
+"""Reads that no team filters: for workers and the observer, never for a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import F, Q, QuerySet
+
+from deployments.domain.states import ACTIVE, CHANGING, EPHEMERAL, TERMINAL, Health, OperationState
+from deployments.models import Cluster, Deployment, ObservedObject, Operation, WatchState
+
+LIMIT = 500
+
+
+def watched_clusters() -> QuerySet[Cluster]:
+    """Clusters that are connected now."""
+    return Cluster.objects.filter(removed_at=None).exclude(credential=b"").order_by("pk")
+
+
+def installed_on(cluster_id: int) -> QuerySet[Deployment]:
+    """The deployments of a cluster that have not been removed."""
+    return Deployment.objects.filter(cluster_id=cluster_id, removed_at=None)
+
+
+def namespaces_of(cluster_id: int) -> list[str]:
+    """The namespaces in which something is installed, sorted."""
+    found = installed_on(cluster_id).order_by("namespace").values_list("namespace", flat=True)
+    return list(found.distinct())
+
+
+def by_label(cluster_id: int, labels: Iterable[UUID]) -> dict[tuple[UUID, str], int]:
+    """(uuid, namespace) -> primary key, of installed deployments. The namespace is part of the key, so
+    that an object elsewhere which carries somebody's label does not count as his."""
+    rows = installed_on(cluster_id).filter(uid__in=set(labels)).values_list("uid", "namespace", "pk")
+    return {(uid, namespace): pk for uid, namespace, pk in rows}
+
+
+def observed(deployment_id: int) -> QuerySet[ObservedObject]:
+    return ObservedObject.objects.filter(deployment_id=deployment_id).order_by("kind", "name")
+
+
+def changing(deployment_id: int) -> bool:
+    """Whether an install, an upgrade or the like is under way."""
+    return Operation.objects.filter(
+        deployment_id=deployment_id, state__in=ACTIVE, kind__in=CHANGING
+    ).exists()
+
+
+def last_confirmed(cluster_id: int) -> datetime | None:
+    """When all watches of a cluster were last known to be current; None until each has listed."""
+    times = list(
+        WatchState.objects.filter(cluster_id=cluster_id).values_list("confirmed_at", flat=True)
+    )
+    known = [time for time in times if time is not None]
+    return min(known) if known and len(known) == len(times) else None
+
+
+def due_operations(now: datetime, again_after: datetime, silent_since: datetime) -> list[int]:
+    """Ids of operations that the reaper should look at: due and unsent since ``again_after``, or
+    running without a heartbeat since ``silent_since``. Served by the index on state and wake_at."""
+    queued = Operation.objects.filter(
+        Q(wake_at=None) | Q(wake_at__lte=now),
+        Q(message_at=None) | Q(message_at__lte=again_after),
+        state=OperationState.QUEUED,
+    )
+    running = Operation.objects.filter(
+        Q(heartbeat_at=None) | Q(heartbeat_at__lte=silent_since), state=OperationState.RUNNING
+    )
+    return [
+        *queued.order_by("pk").values_list("pk", flat=True)[:LIMIT],
+        *running.order_by("pk").values_list("pk", flat=True)[:LIMIT],
+    ]
+
+
+def expired_questions(now: datetime) -> list[int]:
+    """Ids of ended operations that were asked for an hour only."""
+    rows = Operation.objects.filter(expires_at__lte=now, kind__in=EPHEMERAL, state__in=TERMINAL)
+    return list(rows.order_by("expires_at").values_list("pk", flat=True)[:LIMIT])
+
+
+def unsettled(stale_before: datetime) -> list[int]:
+    """Ids of deployments whose health depends on the time: not seen since ``stale_before`` and not
+    yet said to be unknown, or on their way to something, or in trouble that a delay may explain."""
+    rows = Deployment.objects.filter(removed_at=None).filter(
+        Q(observed_at__lt=stale_before) & ~Q(health=Health.UNKNOWN)
+        | Q(observed_at__gte=stale_before) & ~Q(health__in=[Health.HEALTHY, Health.STOPPED])
+    )
+    return list(rows.order_by(F("observed_at").asc(nulls_last=True)).values_list("pk", flat=True)[:LIMIT])
