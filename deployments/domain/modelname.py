@@ -75,6 +75,10 @@ def parse(text: str, *, field: str = "model") -> ModelName:
     match = PATTERN.match(bare)
     if match is None:
         raise InvalidInput(_complaint(bare), field=field, remedy=_REMEDY)
+    if scheme and not match["host"]:
+        # Ollama cuts model and namespace off first, so that "http:/" would be left as the host
+        sentence = f"After “{scheme}://” Ollama wants all of host/namespace/model."
+        raise InvalidInput(sentence, field=field, remedy=_REMEDY)
     tag = match["tag"] or DEFAULT_TAG
     if _CLOUD.match(tag):
         raise InvalidInput(
@@ -94,8 +98,9 @@ def parse(text: str, *, field: str = "model") -> ModelName:
 
 def is_valid(text: str) -> bool:
     """Whether Ollama itself would take the name; what Pilothouse refuses beyond it is not asked."""
-    _, _, bare = text.partition("://") if "://" in text else ("", "", text)
-    return PATTERN.match(bare) is not None
+    scheme, separator, bare = text.partition("://")
+    match = PATTERN.match(bare if separator else scheme)
+    return match is not None and (not separator or match["host"] is not None)
 
 
 def is_fully_qualified(text: str) -> bool:

@@ -61,7 +61,7 @@ def validate_secrets(spec: StackSpec, secrets: Secrets) -> Errors:
     if spec.chat.has_access_code and not code:
         errors.append(InvalidInput("Give an access code, or turn it off.", field="chat.access_code"))
     if "," in code or code != code.strip() or not code.isprintable() or len(code) > 200:
-        sentence = "An access code has at most 200 characters, no blanks around it and no comma, which would part two codes."
+        sentence = "An access code has at most 200 characters, no blanks around it and no comma."
         errors.append(InvalidInput(sentence, field="chat.access_code"))
     if spec.images.registry_username and not secrets.registry_password:
         errors.append(InvalidInput("Give the registry's password.", field="images.registry_password"))

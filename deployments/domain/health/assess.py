@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from deployments.domain.health.observed import ObservedPod, ObservedStack
+from deployments.domain.health.observed import ObservedEvent, ObservedPod, ObservedStack
 from deployments.domain.health.reasons import Cause, container_cause, pod_cause
 from deployments.domain.health.scheduler_message import explain
 from deployments.domain.states import Health
@@ -193,7 +193,7 @@ def _events(observed: ObservedStack, now: datetime) -> list[Cause]:
         return []
     found = []
     for event in sorted(observed.events, key=lambda e: e.at, reverse=True):
-        if event.reason not in _EVENTS or now - event.at > _RECENT:
+        if event.reason not in _EVENTS or now - event.at > _RECENT or _overcome(event, observed):
             continue
         # a server without its model is not ready, and that is what its probe is for
         if event.reason == "Unhealthy" and event.message.startswith(("Readiness", "Startup")):
@@ -207,6 +207,21 @@ def _events(observed: ObservedStack, now: datetime) -> list[Cause]:
             )
         found.append(Cause(health, sentence, remedy, f"{event.about}: {event.reason}: {event.message}"))
     return found
+
+
+def _overcome(event: ObservedEvent, observed: ObservedStack) -> bool:
+    """Whether what an event complained of is over: events stay for an hour after their cause."""
+    kind, _, name = event.about.partition("/")
+    if kind == "Pod":
+        pod = next((pod for pod in observed.pods if pod.name == name), None)
+        if pod is None:
+            return True
+        started = any(container.state == "running" for container in pod.containers)
+        return pod.ready or (started and event.reason != "Unhealthy")
+    workload = next((w for w in observed.workloads if w.name == name), None)
+    if workload is None:
+        return False  # a ReplicaSet, whose pods carry its Deployment's component only
+    return sum(pod.component == workload.component for pod in observed.pods) >= workload.desired
 
 
 def _service(observed: ObservedStack, installing: bool) -> list[Cause]:
