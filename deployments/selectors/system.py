@@ -49,10 +49,12 @@ def changing(deployment_id: int) -> bool:
 
 
 def last_confirmed(cluster_id: int) -> datetime | None:
-    """When all watches of a cluster were last known to be current; None until each has listed."""
-    times = list(
-        WatchState.objects.filter(cluster_id=cluster_id).values_list("confirmed_at", flat=True)
-    )
+    """When all watches of a cluster were last known to be current; None until each has listed.
+
+    Events do not count: they explain a state and are not part of it.
+    """
+    states = WatchState.objects.filter(cluster_id=cluster_id).exclude(kind="Event")
+    times = list(states.values_list("confirmed_at", flat=True))
     known = [time for time in times if time is not None]
     return min(known) if known and len(known) == len(times) else None
 
