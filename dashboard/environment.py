@@ -7,8 +7,10 @@ what it wrote.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
+import tempfile
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -20,6 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
+MAX_SOCKET_PATH = 100
 Words = Annotated[list[str], NoDecode]  # "a, b" in the environment, not JSON
 
 
@@ -112,6 +115,16 @@ def _generated(var_dir: Path, name: str, make: str) -> str:
     return path.read_text().strip()
 
 
+def socket_path(var_dir: Path) -> Path:
+    """Where the embedded Valkey listens: in ``var``, or in a short temporary directory where that
+    path is longer than a socket's address may be (108 bytes on Linux, 104 on macOS)."""
+    path = var_dir / "valkey.sock"
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
+        return path
+    mark = hashlib.sha256(os.fsencode(var_dir)).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"pilothouse-{os.getuid()}-{mark}" / "valkey.sock"
+
+
 def load() -> Environment:
     """Read and check the environment, one clear line for each thing that is wrong."""
     try:
@@ -121,6 +134,7 @@ def load() -> Environment:
             f"{'.'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors()
         ]
         raise ImproperlyConfigured("The environment is not usable:\n  " + "\n  ".join(lines)) from None
+    env.var_dir = env.var_dir.absolute()
     missing = [
         name
         for name, value in (("SECRET_KEY", env.secret_key), ("ENCRYPTION_KEYS", env.encryption_keys))
@@ -141,7 +155,7 @@ def load() -> Environment:
         env.var_dir.mkdir(parents=True, exist_ok=True)
         env.database_url = f"sqlite:///{env.var_dir / 'pilothouse.sqlite3'}"
     if not env.redis_url:
-        env.redis_url = f"unix://{env.var_dir / 'valkey.sock'}"
+        env.redis_url = f"unix://{socket_path(env.var_dir)}"
     if env.allow_loopback_clusters is None:
         env.allow_loopback_clusters = env.sqlite
     if not env.chat_domain:
