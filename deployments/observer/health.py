@@ -177,7 +177,8 @@ def _pod(row: ObservedObject, probes: dict[str, Any], now: datetime) -> Observed
 
 
 def _container(item: dict[str, Any]) -> ObservedContainer:
-    state, said = next(iter(item.get("state", {}).items()), ("waiting", {}))
+    states: dict[str, dict[str, Any]] = item.get("state") or {"waiting": {}}
+    state, said = next(iter(states.items()))
     last = item.get("lastState", {}).get("terminated", {})
     return ObservedContainer(
         name=item.get("name", ""),
