@@ -48,14 +48,14 @@ def assess(observed: ObservedStack, now: datetime, installing: bool) -> Assessme
         ranked = sorted(causes, key=lambda cause: cause.health.badness)
         evidence = tuple(dict.fromkeys(cause.evidence for cause in ranked if cause.evidence))
         return Assessment(worst.health, worst.sentence, evidence[:8], worst.remedy)
-    return _quiet(observed)
+    return _quiet(observed, installing)
 
 
 _REACH = "Check the connection to the cluster."
 
 
 def _causes(observed: ObservedStack, now: datetime, installing: bool) -> list[Cause]:
-    found = _workloads(observed, installing) + _claims(observed, now, installing)
+    found = _claims(observed, now, installing) + _workloads(observed, installing)
     for pod in observed.pods:
         if not pod.deleting:
             found += _pod(pod, now)
@@ -95,6 +95,8 @@ def _workloads(observed: ObservedStack, installing: bool) -> list[Cause]:
         elif workload.ready < workload.desired or workload.updated < workload.desired:
             said = f"{what}: {workload.ready} of {workload.desired} ready, {workload.updated} up to date"
             sentence = f"Waiting for {what}: {workload.ready} of {workload.desired} ready."
+            if workload.ready >= workload.desired:
+                sentence = f"{what} is being updated: {workload.updated} of {workload.desired} done."
             if workload.component == "server" and observed.pulling:
                 sentence = f"Downloading {observed.model}: {observed.pulling}."
             found.append(Cause(Health.PROGRESSING, sentence, "", said))
@@ -258,7 +260,7 @@ def _service(observed: ObservedStack, installing: bool) -> list[Cause]:
     return found
 
 
-def _quiet(observed: ObservedStack) -> Assessment:
+def _quiet(observed: ObservedStack, installing: bool) -> Assessment:
     """Nothing is wrong: stopped, healthy, or not known to be either."""
     if not observed.workloads:
         return Assessment(Health.UNKNOWN, "No workload of this stack has been seen.", remedy=_REACH)
@@ -273,6 +275,8 @@ def _quiet(observed: ObservedStack) -> Assessment:
     if observed.server_answers and model_known and chat_known:
         chat = " and the chat reaches it" if observed.chat_expected else ""
         return Assessment(Health.HEALTHY, f"{observed.model} is ready on every server{chat}.")
+    if installing:
+        return Assessment(Health.PROGRESSING, "All pods are ready; the checks have not finished yet.")
     open_questions = []
     if not observed.server_answers:
         open_questions.append("whether Ollama answers")
@@ -280,5 +284,5 @@ def _quiet(observed: ObservedStack) -> Assessment:
         open_questions.append("whether the model is there")
     if not chat_known:
         open_questions.append("whether the chat reaches it")
-    sentence = f"All pods are ready; {' and '.join(open_questions)} has not been checked yet."
+    sentence = f"All pods are ready; not checked yet is {' and '.join(open_questions)}."
     return Assessment(Health.UNKNOWN, sentence, remedy="Run the checks.")
