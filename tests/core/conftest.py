@@ -43,6 +43,19 @@ def owner(team: Team) -> Actor:
 def bare_sandbox() -> Iterator[RunningSandbox]:
     """The API server alone: nothing runs there."""
     with running_sandbox() as sandbox:
+        sandbox.request(
+            "POST",
+            "/apis/storage.k8s.io/v1/storageclasses",
+            {
+                "apiVersion": "storage.k8s.io/v1",
+                "kind": "StorageClass",
+                "metadata": {
+                    "name": "standard",
+                    "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+                },
+                "provisioner": "example.com/disks",
+            },
+        )
         yield sandbox
 
 
