@@ -10,12 +10,17 @@ from typing import Any
 from celery import Task, shared_task
 from celery.signals import worker_shutting_down
 from django.db import close_old_connections
+from django.utils import timezone
 
-from deployments.domain.states import Queue
-from deployments.ledger.queue import RUN_TASK
+from deployments.domain.states import EPHEMERAL, OperationState, Queue
+from deployments.ledger.queue import PROBE_TASK, RUN_TASK
+from deployments.logs import log_context
+from deployments.models import Operation
+from deployments.observer.health import reassess
 from deployments.workflows.engine import run_operation
 from deployments.workflows.keeper import keeper
 from deployments.workflows.plans import PLANS
+from deployments.workflows.probe import probe
 
 
 @shared_task(name=RUN_TASK, bind=True)
@@ -25,8 +30,31 @@ def run(task: Task, operation_id: int) -> None:
     close_old_connections()
     try:
         run_operation(operation_id, _worker_name(), queue, PLANS)
+        _judge(operation_id)
     finally:
         close_old_connections()
+
+
+@shared_task(name=PROBE_TASK)
+def ask(deployment_id: int) -> None:
+    """Ask a deployment's pods and chat how they are, and judge its health by the answers."""
+    close_old_connections()
+    try:
+        with log_context(deployment=deployment_id):
+            probe(deployment_id)
+            reassess(deployment_id, timezone.now())
+    finally:
+        close_old_connections()
+
+
+def _judge(operation_id: int) -> None:
+    """After a change to a deployment: look again at once, not at the next turn."""
+    operation = Operation.objects.filter(pk=operation_id).first()
+    if operation is None or operation.deployment_id is None or operation.kind in EPHEMERAL:
+        return
+    if OperationState(operation.state).terminal:
+        probe(operation.deployment_id)
+    reassess(operation.deployment_id, timezone.now())
 
 
 @worker_shutting_down.connect

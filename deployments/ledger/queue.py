@@ -15,6 +15,7 @@ from kombu.exceptions import OperationalError
 from deployments.domain.states import Queue
 
 RUN_TASK = "deployments.run_operation"
+PROBE_TASK = "deployments.probe"
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +27,18 @@ def send_on_commit(operation_id: int, queue: Queue) -> None:
 
 def send(operation_id: int, queue: Queue) -> bool:
     """Send now. Returns False, and logs, where the broker did not take it."""
+    return _send(RUN_TASK, operation_id, queue)
+
+
+def send_probe(deployment_id: int) -> bool:
+    """Ask a worker to ask a deployment how it is. Nothing is lost with the message: the next turn comes."""
+    return _send(PROBE_TASK, deployment_id, Queue.SAMPLE)
+
+
+def _send(task: str, identity: int, queue: Queue) -> bool:
     try:
-        current_app.send_task(RUN_TASK, args=[operation_id], queue=str(queue), retry=False)
+        current_app.send_task(task, args=[identity], queue=str(queue), retry=False)
     except (OperationalError, OSError) as error:
-        log.warning("operation %s is queued but its message was not sent: %s", operation_id, error)
+        log.warning("%s(%s) was not sent: %s", task, identity, error)
         return False
     return True

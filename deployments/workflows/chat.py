@@ -47,7 +47,7 @@ class Proof:
 def generated_token(client: ClusterClient, deployment: Deployment, spec: StackSpec) -> Proof:
     """Ask the chat's page, then a ready server pod for a token. Raises a :class:`ClusterError` or
     :class:`ModelError` that says which of the two did not answer."""
-    page = _chat_page(client, deployment) if spec.chat.enabled and spec.chat.replicas else ""
+    page = chat_page(client, deployment) if spec.chat.enabled and spec.chat.replicas else ""
     pods = [pod for pod in server_pods(client, deployment) if pod.ready and not pod.terminating]
     if not pods:
         raise ModelError(
@@ -81,7 +81,8 @@ def check(run: Run) -> Done:
     return Done(proof.sentence, result={"chat": proof.to_json()})
 
 
-def _chat_page(client: ClusterClient, deployment: Deployment) -> str:
+def chat_page(client: ClusterClient, deployment: Deployment) -> str:
+    """Ask NextChat for its settings through its Service. Raises a :class:`ClusterError`."""
     names = ObjectNames(deployment.name)
     path = proxy_path(deployment.namespace, "services", names.chat, "http", "http", "api/config")
     status, body = client.request_through("GET", path, read_timeout=15)

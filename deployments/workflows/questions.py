@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from deployments.domain.diffing import manifest_diff
+from deployments.domain.diffing import yaml_diff
 from deployments.domain.errors import (
     ClusterError,
     ClusterForbids,
@@ -101,11 +101,10 @@ def _one(client: ClusterClient, manifest: Manifest, *, asked: bool) -> dict[str,
             item["problem"] = _words(error)
         except ObjectMissing:
             pass  # its namespace is made by the same install: all of it is new
-    before_text, after_text = _plain(live) if live else None, _plain(after)
-    lines = manifest_diff(before_text, after_text)
-    item["lines"] = [[line.sign, line.text] for line in lines]
-    item["added"] = sum(line.sign == "+" for line in lines)
-    item["removed"] = sum(line.sign == "-" for line in lines)
+    lines = yaml_diff(_plain(live) if live else None, _plain(after))
+    item["lines"] = [[line.kind, line.text, line.before, line.after, line.folded] for line in lines]
+    item["added"] = sum(line.kind == "add" for line in lines)
+    item["removed"] = sum(line.kind == "del" for line in lines)
     item["change"] = "new" if live is None else "changed" if item["added"] or item["removed"] else "same"
     return item
 

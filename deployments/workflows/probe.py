@@ -1,0 +1,118 @@
+"""The cheap checks that only asking can answer: does Ollama answer in each pod, is the model there,
+does the chat's page answer. No token is generated: that would hold GPU memory.
+
+A pod that lost its model (a new volume, a new node, somebody deleted it) gets it pulled again, and
+the audit says that Pilothouse did so.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from deployments.commands.pulls import ensure_pull
+from deployments.domain.actors import PILOTHOUSE
+from deployments.domain.errors import ClusterError, ModelError, PilothouseError
+from deployments.domain.spec import StackSpec, spec_from_json
+from deployments.domain.states import ACTIVE, CHANGING, OperationKind, OperationState
+from deployments.gateways.kubernetes import ClusterClient
+from deployments.ledger.announce import announce
+from deployments.models import Deployment, Operation
+from deployments.workflows.access import client_for
+from deployments.workflows.chat import chat_page
+from deployments.workflows.servers import ServerPod, ollama, server_pods
+
+log = logging.getLogger(__name__)
+
+ASK_TIMEOUT = 5.0
+
+
+def probe(deployment_id: int) -> None:
+    """Ask and store the answers in ``Deployment.probes`` (its shape: ``deployments.observer.health``).
+
+    A cluster that does not answer leaves the old answers to grow old.
+    """
+    deployment = (
+        Deployment.objects.select_related("cluster", "team", "revision")
+        .filter(pk=deployment_id, removed_at=None)
+        .first()
+    )
+    release = deployment.releases.exclude(applied_at=None).first() if deployment else None
+    if deployment is None or release is None:
+        return
+    spec = spec_from_json(release.spec)
+    try:
+        client = client_for(deployment.cluster)
+        pods = [pod for pod in server_pods(client, deployment) if not pod.terminating]
+        answers = _ask(client, deployment, spec, pods)
+    except PilothouseError as error:
+        log.info("deployment %s could not be probed: %s", deployment_id, error.sentence)
+        return
+    _store(deployment, answers)
+    _mend(deployment, spec, pods, answers["pods"])
+
+
+def _ask(
+    client: ClusterClient, deployment: Deployment, spec: StackSpec, pods: list[ServerPod]
+) -> dict[str, Any]:
+    at = timezone.now().isoformat()
+    found: dict[str, Any] = {}
+    answering = False
+    for pod in pods:
+        if pod.phase != "Running":
+            continue
+        try:
+            present = ollama(client, deployment, pod.name).has(spec.model.reference, timeout=ASK_TIMEOUT)
+        except (ClusterError, ModelError) as error:
+            log.debug("%s did not answer: %s", pod.name, error.sentence)
+            continue
+        answering = True
+        found[pod.name] = {"model_present": present, "volume": pod.volume, "at": at}
+    answers: dict[str, Any] = {"server": {"answers": answering, "at": at}, "pods": found}
+    if spec.chat.enabled and spec.chat.replicas:
+        try:
+            chat_page(client, deployment)
+            answers["chat"] = {"reaches": True, "at": at}
+        except (ClusterError, ModelError) as error:
+            answers["chat"] = {"reaches": False, "why": error.sentence, "at": at}
+    return answers
+
+
+def _store(deployment: Deployment, answers: dict[str, Any]) -> None:
+    with transaction.atomic():
+        Deployment.objects.filter(pk=deployment.pk).update(probes=answers, version=F("version") + 1)
+        version = Deployment.objects.values_list("version", flat=True).get(pk=deployment.pk)
+        announce("deployment", deployment.pk, version, team=deployment.team_id)
+
+
+def _mend(
+    deployment: Deployment, spec: StackSpec, pods: list[ServerPod], answers: dict[str, Any]
+) -> None:
+    """Pull again where a running pod has lost the model, unless somebody is changing the stack or the
+    last pull of it failed: a person has to look at that first."""
+    missing = [pod for pod in pods if answers.get(pod.name, {}).get("model_present") is False]
+    if not missing:
+        return
+    operations = Operation.objects.filter(deployment=deployment)
+    if operations.filter(state__in=ACTIVE, kind__in=CHANGING).exists():
+        return
+    installed = operations.filter(
+        kind__in=[OperationKind.INSTALL, OperationKind.UPGRADE], state=OperationState.SUCCEEDED
+    ).exists()
+    last = operations.filter(kind=OperationKind.PULL).order_by("-pk").first()
+    if not installed or (last is not None and last.state in (OperationState.FAILED, OperationState.CANCELLED)):
+        return
+    for pod in missing:
+        log.info("%s lost %s: pulling it again", pod.name, spec.model.reference)
+        ensure_pull(
+            PILOTHOUSE,
+            deployment=deployment,
+            volume=pod.volume,
+            pod=pod.name,
+            model=spec.model.reference,
+            insecure=spec.model.insecure,
+        )
