@@ -141,7 +141,7 @@ class Backlog:
         with self._condition:
             if not self._changes and not self._closed:
                 self._condition.wait(seconds)
-            taken = []
+            taken: list[Change] = []
             while self._changes and len(taken) < most:
                 taken.append(self._changes.popitem(last=False)[1])
             self._condition.notify_all()
