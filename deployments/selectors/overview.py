@@ -68,17 +68,14 @@ def attention(actor: Actor, team_id: int | None) -> Attention:
     ill = _present(actor, team_id).filter(health__in=TROUBLE).select_related("team", "cluster")
     failed = _failed(actor, team_id)
     silent = scope.clusters(actor).exclude(last_error="")
-    found = Attention(
+    return Attention(
         deployments=sorted(
             ill.order_by("health_since")[:ATTENTION_SHOWN], key=lambda row: Health(row.health).badness
         ),
         operations=list(failed.select_related("team", "cluster", "deployment")[:ATTENTION_SHOWN]),
         clusters=list(silent[:ATTENTION_SHOWN]),
-        total=0,
+        total=ill.count() + failed.count() + silent.count(),
     )
-    lists = ((found.deployments, ill), (found.operations, failed), (found.clusters, silent))
-    total = sum(len(rows) if len(rows) < ATTENTION_SHOWN else every.count() for rows, every in lists)
-    return Attention(found.deployments, found.operations, found.clusters, total)
 
 
 def running(actor: Actor, team_id: int | None) -> tuple[list[Operation], int]:
