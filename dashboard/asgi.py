@@ -12,15 +12,15 @@ from typing import Any
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
-pages = get_asgi_application()
+pages = get_asgi_application()  # loads the settings and applications that the imports below need
 
-from django.conf import settings  # noqa: E402  (the settings and apps are loaded by the line above)
+from django.conf import settings
 
-from dashboard.chat import chat_application  # noqa: E402
+from dashboard.chat import chat_application
 
 Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
 
 
 def is_chat_host(host: str, domain: str) -> bool:

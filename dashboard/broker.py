@@ -59,6 +59,9 @@ def answers(socket_path: Path) -> bool:
 
 def _runs(program: str) -> bool:
     try:
-        return subprocess.run([program, "--version"], capture_output=True, timeout=10).returncode == 0
+        return (
+            subprocess.run([program, "--version"], capture_output=True, check=False, timeout=10).returncode
+            == 0
+        )
     except OSError:
         return False  # built for another kind of machine

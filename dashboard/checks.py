@@ -7,7 +7,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
 
 BROKERS = {"redis", "rediss", "unix"}
 
@@ -62,7 +63,7 @@ def behind_a_proxy(**_: Any) -> list[CheckMessage]:
     if not settings.HTTPS or settings.SECURE_PROXY_SSL_HEADER:
         return []
     return [
-        Warning(
+        checks.Warning(
             "PUBLIC_URL is https and TRUSTED_PROXY is off.",
             hint="A proxy that ends TLS in front would be redirected to itself for ever: set "
             "TRUSTED_PROXY=1 where it sets X-Forwarded-Proto itself and drops what clients send.",

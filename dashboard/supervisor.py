@@ -117,7 +117,7 @@ class Supervisor:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=tie_to_parent,
+                preexec_fn=tie_to_parent,  # noqa: PLW1509  (this process has one thread)
             )
         program.started_at = time.monotonic()
 

@@ -14,7 +14,7 @@ from django.urls import path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from deployments.selectors.sums import operation_counts, oldest_queued_seconds, silent_clusters
+from deployments.selectors.sums import oldest_queued_seconds, operation_counts, silent_clusters
 
 BROKER_SECONDS = 1.0
 log = logging.getLogger(__name__)

@@ -24,9 +24,7 @@ def create_first_admin(username: str = "admin") -> tuple[User, str]:
     password = secrets.token_urlsafe(PASSWORD_BYTES)
     with transaction.atomic():
         if User.objects.exists():
-            raise Conflict(
-                "There are accounts already.", remedy=f"Run: manage.py changepassword {username}"
-            )
+            raise Conflict("There are accounts already.", remedy=f"Run: manage.py changepassword {username}")
         user = User.objects.create_superuser(username, password=password, site_role=SiteRole.ADMIN)
         for team in Team.objects.all():
             Membership.objects.create(team=team, user=user, role=Role.OWNER)

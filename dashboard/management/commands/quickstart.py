@@ -39,7 +39,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--port", type=int, default=PORT, help="of the web pages; 0 takes any free one")
-        parser.add_argument("--speed", type=float, default=SPEED, help="factor of the practice cluster's time")
+        parser.add_argument(
+            "--speed", type=float, default=SPEED, help="factor of the practice cluster's time"
+        )
         parser.add_argument("--no-sandbox", action="store_true", help="without the practice cluster")
 
     def handle(self, *args: Any, **options: Any) -> None:
