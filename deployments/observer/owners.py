@@ -56,11 +56,10 @@ class Owners:
 
 
 def record_claims(rows: Iterable[ObservedObject]) -> None:
-    """Note the claims that a StatefulSet's controller made, by the uid first seen.
+    """Note the claims that a StatefulSet's controller made, by uid.
 
     A claim counts where it carries the deployment's label, has the name that the controller gives
-    (template, set and ordinal), and the set is one that Pilothouse applied. The first uid stays: a
-    claim of the same name that somebody made later is not ours to delete.
+    (template, set and ordinal), and the set is one that Pilothouse applied and has not removed.
     """
     rows = [row for row in rows if row.deployment_id is not None]
     if not rows:

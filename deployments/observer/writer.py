@@ -223,13 +223,17 @@ def _upsert(cluster_id: int, changes: list[Upsert], now: datetime) -> set[int]:
         unique_fields=["cluster", "kind", "namespace", "name"],
         update_fields=["deployment", "uid", "data", "resource_version", "changed_at"],
     )
-    record_claims([row for row in rows if row.kind == "PersistentVolumeClaim"])
-    for deployment_id in {row.deployment_id for row in rows if row.kind == "Event"}:
+    if touched:
+        # Of all objects that changed, not only of claims: a claim may be seen before its set is noted.
+        claims = ObservedObject.objects.filter(deployment_id__in=touched, kind="PersistentVolumeClaim")
+        record_claims(claims)
+    with_events = {row.deployment_id for row in rows if row.kind == "Event"}
+    for deployment_id in with_events & touched:
         _keep_newest_events(deployment_id)
     return touched
 
 
-def _keep_newest_events(deployment_id: int | None) -> None:
+def _keep_newest_events(deployment_id: int) -> None:
     events = ObservedObject.objects.filter(deployment_id=deployment_id, kind="Event")
     old = list(events.order_by("-changed_at", "-pk").values_list("pk", flat=True)[KEPT_EVENTS:])
     if old:
