@@ -19,10 +19,8 @@ class RenderInput:
     ``spec``            already sized (``domain.sizing.sized``).
     ``deployment_id``   the deployment's uuid, in the label that selects its objects.
     ``installation_id`` which Pilothouse made them.
-    ``apply_set_id``    from :func:`deployments.manifests.applyset.apply_set_id`.
+    ``apply_set_id``    the gateway's ``ApplySet.id``, for the label of every member.
     ``digest_key``      a secret of this installation: keys the digests that stand in for secret values.
-    ``release_number``  written on the ApplySet's parent only, so that a release that changes nothing
-                        touches no other object.
     ``template_size`` and ``template_storage_class`` are those that the StatefulSet was created with,
                         where it exists: a claim template can never change. None: not created yet.
     """
@@ -36,7 +34,6 @@ class RenderInput:
     installation_id: str
     apply_set_id: str
     digest_key: bytes
-    release_number: int | None = None
     template_size: str | None = None
     template_storage_class: str | None = None
 

@@ -22,14 +22,13 @@ from deployments.domain.spec import (
     StorageSpec,
     Toleration,
 )
-from deployments.manifests.applyset import apply_set_id
 from deployments.manifests.types import RenderInput
 
 KEY = b"a key for tests only"
 
 
 def render_input(
-    spec: StackSpec, *, create_namespace: bool = False, release_number: int | None = 1
+    spec: StackSpec, *, create_namespace: bool = False
 ) -> RenderInput:
     return RenderInput(
         name="deepseek",
@@ -39,9 +38,8 @@ def render_input(
         secrets=Secrets("open sesame", "swordfish"),
         deployment_id="7f6a1c9e-3b52-4d0f-9a6e-2f1f0c6b8d11",
         installation_id="5c1d9b2a-0f6e-4c7b-8a3d-91e2f4b6c7d8",
-        apply_set_id=apply_set_id("llm", "deepseek"),
+        apply_set_id="applyset-Yd-9en7ISIy355yDR4ohLUVCiWjj0LzoKlefHnWbJ_U-v1",
         digest_key=KEY,
-        release_number=release_number,
     )
 
 

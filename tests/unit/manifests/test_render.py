@@ -11,15 +11,15 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deployments.domain.errors import Conflict, ForeignObject, InvalidInput, Unreadable
+from deployments.domain.errors import Conflict, InvalidInput, Unreadable
 from deployments.domain.spec import ResourceSpec, Secrets, StackSpec
 from deployments.domain.validation import validate_spec
-from deployments.manifests import applyset, masking
+from deployments.manifests import masking
 from deployments.manifests.derive import with_replicas, with_restart
 from deployments.manifests.labels import APPLY_SET_PART_OF, SECRETS_ANNOTATION
 from deployments.manifests.order import apply_order, delete_order
 from deployments.manifests.render import SUPPORTED_VERSIONS, render
-from deployments.manifests.types import Manifest, RenderInput
+from deployments.manifests.types import Manifest
 from tests.unit.manifests.stacks import KEY, SPECS, STACKS, render_input
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "manifests"
@@ -44,7 +44,7 @@ def env(manifests: list[Manifest], kind: str) -> dict[str, Any]:
 def test_objects_are_those_of_the_golden_file(name: str) -> None:
     """UPDATE_GOLDEN=1 writes the files anew; read the difference before committing it."""
     stack = STACKS[name]
-    masked = [masking.mask_secrets(m, KEY) for m in [applyset.parent(stack), *render(stack)]]
+    masked = [masking.mask_secrets(m, KEY) for m in render(stack)]
     text = yaml.safe_dump_all(masked, sort_keys=False, allow_unicode=True)
     path = GOLDEN / f"{name}.yaml"
     if os.environ.get("UPDATE_GOLDEN"):
@@ -56,7 +56,7 @@ def test_objects_are_those_of_the_golden_file(name: str) -> None:
 @pytest.mark.parametrize("version", SUPPORTED_VERSIONS)
 @pytest.mark.parametrize("name", STACKS)
 def test_objects_are_valid_for_the_oldest_and_the_newest_kubernetes(name: str, version: str) -> None:
-    for manifest in [applyset.parent(STACKS[name]), *render(STACKS[name])]:
+    for manifest in render(STACKS[name]):
         kubernetes_validate.validate(manifest, version, strict=True)
 
 
@@ -210,20 +210,3 @@ def test_scale_and_restart_change_nothing_else() -> None:
     restarted = with_restart(manifests, "2026-01-01T00:00:00Z", components=("chat",))
     assert one(restarted, "StatefulSet") == one(manifests, "StatefulSet")
     assert one(restarted, "Deployment") != one(manifests, "Deployment")
-
-
-def test_a_foreign_apply_set_is_refused() -> None:
-    stack: RenderInput = STACKS["smallest"]
-    mine = applyset.parent(stack)
-    applyset.require_ours(mine, stack)
-    for other in (replace(stack, installation_id="other"), replace(stack, deployment_id="other")):
-        with pytest.raises(ForeignObject):
-            applyset.require_ours(applyset.parent(other), stack)
-    with pytest.raises(ForeignObject):
-        applyset.require_ours({"metadata": {}}, stack)
-
-
-def test_the_apply_sets_id_is_kubectls() -> None:
-    """``echo -n 'deepseek-pilothouse.llm.ConfigMap.' | openssl dgst -sha256 -binary | basenc --base64url``"""
-    found = applyset.apply_set_id("llm", "deepseek")
-    assert found == "applyset-Yd-9en7ISIy355yDR4ohLUVCiWjj0LzoKlefHnWbJ_U-v1"
