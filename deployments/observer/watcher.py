@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from deployments.domain.errors import ClusterError, ClusterForbids, Expired, PilothouseError
 from deployments.gateways.kubernetes import ClusterClient, ResourceKind
-from deployments.observer.backlog import Backlog, Broken, Confirmed, Gone, Listed, Upsert
+from deployments.observer.backlog import Backlog, Gone, Listed, Upsert
 from deployments.observer.leases import Held
 from deployments.observer.reading import DEPLOYMENT_LABEL, EVENT, read
 
@@ -28,6 +28,7 @@ CONFIRM_EVERY = 5.0  # seconds; a busy watch does not confirm with each event
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 
 log = logging.getLogger(__name__)
+_RANDOM = random.SystemRandom()
 
 
 class Backoff:
@@ -42,8 +43,8 @@ class Backoff:
         """Seconds to wait now. A server's own wish is obeyed where it is longer."""
         with self._lock:
             self._failures = min(self._failures + 1, 16)
-            pause = min(self._longest, self._first * 2 ** (self._failures - 1))
-        return max(retry_after or 0.0, pause * random.uniform(0.5, 1.0))
+            pause: float = min(self._longest, self._first * 2 ** (self._failures - 1))
+        return max(retry_after or 0.0, pause * _RANDOM.uniform(0.5, 1.0))
 
     def worked(self) -> None:
         with self._lock:
@@ -65,7 +66,8 @@ class Scope:
 class Surroundings:
     """What the watches of one cluster share.
 
-    ``confirm`` is told (scope, resource version, whether it was a list) each time the server spoke;
+    ``verify`` asks whether this is still the same cluster, before each list and each watch: another one
+    at the same address must not empty what is stored of this one. ``confirm`` is told (scope, resource version, whether it was a list) each time the server spoke;
     ``refused`` that a scope is forbidden; ``failed`` what else went wrong.
     """
 
@@ -75,6 +77,7 @@ class Surroundings:
     backlog: Backlog
     backoff: Backoff
     stop: threading.Event
+    verify: Callable[[], None]
     confirm: Callable[[Scope, str, bool], None]
     refused: Callable[[Scope, ClusterForbids], None]
     failed: Callable[[Scope, PilothouseError], None]
@@ -87,20 +90,21 @@ class Watch(threading.Thread):
         super().__init__(name=f"watch {around.cluster_id} {scope}", daemon=True)
         self.scope = scope
         self._around = around
-        self._stop = threading.Event()
+        self._ended = threading.Event()
         self._version = ""
         self._confirmed: datetime | None = None
 
     def stop(self) -> None:
-        self._stop.set()
+        self._ended.set()
 
     @property
     def _over(self) -> bool:
-        return self._stop.is_set() or self._around.stop.is_set()
+        return self._ended.is_set() or self._around.stop.is_set()
 
     def run(self) -> None:
         while not self._over:
             try:
+                self._around.verify()
                 if not self._version:
                     self._list()
                 self._watch()
@@ -124,7 +128,8 @@ class Watch(threading.Thread):
                 self._pause(self._around.backoff.failed())
 
     def _pause(self, seconds: float) -> None:
-        self._stop.wait(seconds) if not self._around.stop.is_set() else None
+        if not self._over:
+            self._ended.wait(seconds)
 
     @property
     def _selector(self) -> str:
@@ -164,7 +169,7 @@ class Watch(threading.Thread):
         around, scope = self._around, self.scope
         if self._over:
             return
-        stop = _Either(self._stop, around.stop)
+        stop = _Either(self._ended, around.stop)
         for event in around.client.watch(
             scope.kind,
             scope.namespace or None,
@@ -172,7 +177,7 @@ class Watch(threading.Thread):
             label_selector=self._selector,
             field_selector=self._field_selector,
             # Spread out, so that the watches of a cluster do not all end at once.
-            timeout_seconds=WATCH_SECONDS + random.randrange(50),
+            timeout_seconds=WATCH_SECONDS + _RANDOM.randrange(50),
             stop=stop,
         ):
             if event.type != "BOOKMARK":
@@ -205,11 +210,3 @@ class _Either(threading.Event):
 
     def is_set(self) -> bool:
         return any(event.is_set() for event in self._events)
-
-
-def confirmed(around: Surroundings, kind: str, at: datetime, version: str, *, listed: bool) -> None:
-    around.backlog.put(Confirmed(around.cluster_id, around.lease, kind, at, version, listed))
-
-
-def broken(around: Surroundings, kind: str, error: str) -> None:
-    around.backlog.put(Broken(around.cluster_id, around.lease, kind, error))

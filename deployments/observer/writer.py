@@ -228,7 +228,7 @@ def _upsert(cluster_id: int, changes: list[Upsert], now: datetime) -> set[int]:
         claims = ObservedObject.objects.filter(deployment_id__in=touched, kind="PersistentVolumeClaim")
         record_claims(claims)
     with_events = {row.deployment_id for row in rows if row.kind == "Event"}
-    for deployment_id in with_events & touched:
+    for deployment_id in (pk for pk in touched if pk in with_events):
         _keep_newest_events(deployment_id)
     return touched
 
