@@ -1,0 +1,98 @@
+"""Audited acts as lines of a feed: who did what, on what, with what to know about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from dashboard.presenters.states import Words
+from deployments.domain.states import Outcome
+from deployments.models import AuditEntry
+
+# action -> (icon, what was done, what was refused)
+ACTS: Mapping[str, tuple[str, Words, Words]] = {
+    "deployment.install": ("deployments", gettext_lazy("began to install"), gettext_lazy("install")),
+    "deployment.upgrade": ("deployments", gettext_lazy("began to upgrade"), gettext_lazy("upgrade")),
+    "deployment.uninstall": ("x", gettext_lazy("began to uninstall"), gettext_lazy("uninstall")),
+    "deployment.uninstall_with_data": (
+        "x",
+        gettext_lazy("began to uninstall, with the model data,"),
+        gettext_lazy("uninstall with the model data"),
+    ),
+    "deployment.force_conflicts": (
+        "deployments",
+        gettext_lazy("took fields of others in"),
+        gettext_lazy("take fields of others in"),
+    ),
+    "model.pull": ("pull", gettext_lazy("began to pull a model for"), gettext_lazy("pull a model for")),
+    "operation.cancel": ("stop", gettext_lazy("cancelled"), gettext_lazy("cancel")),
+    "operation.retry": ("again", gettext_lazy("began again"), gettext_lazy("begin again")),
+    "check.run": ("chat", gettext_lazy("checked the chat of"), gettext_lazy("check")),
+    "cluster.connect": ("clusters", gettext_lazy("connected"), gettext_lazy("connect")),
+    "cluster.manage": ("clusters", gettext_lazy("changed"), gettext_lazy("change")),
+    "cluster.remove": ("clusters", gettext_lazy("removed"), gettext_lazy("remove")),
+    "cluster.replace_credential": (
+        "lock",
+        gettext_lazy("replaced the credential of"),
+        gettext_lazy("replace the credential of"),
+    ),
+    "profile.create": ("profiles", gettext_lazy("made the profile"), gettext_lazy("make a profile")),
+    "profile.save": ("profiles", gettext_lazy("saved the profile"), gettext_lazy("save the profile")),
+    "profile.write": ("profiles", gettext_lazy("saved the profile"), gettext_lazy("save the profile")),
+    "profile.archive": ("profiles", gettext_lazy("archived"), gettext_lazy("archive")),
+    "user.create": ("user", gettext_lazy("made the account"), gettext_lazy("make an account")),
+}
+
+
+def feed_item(entry: AuditEntry) -> dict[str, Any]:
+    """A line for ``components/feed.html``."""
+    icon, did, refused = ACTS.get(entry.action, ("audit", entry.action, entry.action))
+    name = entry.object_name.rsplit("/", 1)[-1]
+    place = entry.object_name.rsplit("/", 1)[0] if "/" in entry.object_name else ""
+    text: Words = did
+    if entry.outcome == Outcome.DENIED:
+        icon, text = "lock", _("was refused: %(act)s") % {"act": refused}
+    elif entry.outcome == Outcome.FAILED:
+        icon, text = "failed", _("failed to %(act)s") % {"act": refused}
+    notes = [place.replace("/", " / "), _detail(entry), _quoted(entry)]
+    return {
+        "icon": icon,
+        "who": entry.actor_name or _("Somebody"),
+        "text": text,
+        "name": name,
+        "href": _href(entry),
+        "note": " · ".join(note for note in notes if note),
+        "when": entry.at,
+    }
+
+
+def _detail(entry: AuditEntry) -> str:
+    after = entry.after if isinstance(entry.after, dict) else {}
+    if after.get("profile") and after.get("revision"):
+        return _("%(profile)s revision %(number)s") % {
+            "profile": after["profile"],
+            "number": after["revision"],
+        }
+    return str(after["model"]) if after.get("model") else ""
+
+
+def _quoted(entry: AuditEntry) -> str:
+    if not entry.reason:
+        return ""
+    return entry.reason if entry.outcome == Outcome.DENIED else f"“{entry.reason}”"
+
+
+def _href(entry: AuditEntry) -> str:
+    """Where the object lives; an operation is the better place where there is one and it is no page."""
+    if entry.object_type not in ("deployment", "operation", "cluster", "profile"):
+        return ""
+    if not entry.object_id.isdigit():
+        return ""
+    try:
+        return reverse(entry.object_type, args=[int(entry.object_id)])
+    except NoReverseMatch:
+        return ""
