@@ -12,16 +12,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from deployments.domain.errors import (
-    ClusterError,
-    ClusterForbids,
-    CredentialRefused,
-    ModelError,
-    ModelNotFound,
-    ObjectMissing,
-    ServerFault,
-    TooManyRequests,
-)
+from deployments.domain.errors import ClusterError, ModelError, ModelNotFound, ServerFault
+from deployments.domain.modelname import same_model
+from deployments.gateways.kubernetes import api_error
 from deployments.gateways.ollama.answers import (
     InstalledModel,
     LoadedModel,
@@ -32,7 +25,6 @@ from deployments.gateways.ollama.answers import (
     timing,
 )
 from deployments.gateways.ollama.errors import run_error
-from deployments.gateways.ollama.names import same_model
 from deployments.gateways.ollama.stream import pull_events
 from deployments.gateways.ollama.transport import Transport
 
@@ -49,10 +41,8 @@ class OllamaClient:
 
     def version(self, *, timeout: float = QUICK) -> str:
         """For example "0.9.6"."""
-        return str(
-            self._json("GET", "/api/version", timeout=timeout, tried="ask for its version").get("version")
-            or ""
-        )
+        answer = self._json("GET", "/api/version", timeout=timeout, tried="ask for its version")
+        return str(answer.get("version") or "")
 
     def tags(self, *, timeout: float = QUICK) -> list[InstalledModel]:
         """The models that are completely there, newest first; a partial pull never shows."""
@@ -166,16 +156,15 @@ class OllamaClient:
     @staticmethod
     def _refuse(status: int, raw: bytes, model: str, tried: str) -> ModelError | ClusterError:
         """The error for an answer that is not 200."""
+        failure = api_error(status, {}, raw, tried)
+        if failure is not None:
+            return failure
         try:
             value = json.loads(raw)
         except ValueError:
             value = None
-        if isinstance(value, dict) and value.get("kind") == "Status" and "apiVersion" in value:
-            return proxy_error(status, value, tried)
         if isinstance(value, dict) and isinstance(value.get("error"), str):
             return run_error(value["error"], model, status, tried=tried)
-        if status == 429:
-            return TooManyRequests("The API server asks for patience.", tried=tried, status=status)
         return ServerFault(
             "What answered is not Ollama.",
             tried=tried,
@@ -183,42 +172,6 @@ class OllamaClient:
             remedy="Check the Service and its port.",
             status=status,
         )
-
-
-def proxy_error(status: int, value: dict[str, Any], tried: str) -> ClusterError:
-    """The error for a Status object of the API server's proxy (recorded transcript 28)."""
-    message = str(value.get("message") or "")[:300]
-    reason = str(value.get("reason") or "")
-    if status == 401:
-        return CredentialRefused(
-            "The cluster refuses Pilothouse's credential.",
-            tried=tried,
-            answered=message,
-            status=401,
-            reason=reason,
-        )
-    if status == 403:
-        return ClusterForbids(
-            "Pilothouse may not use the proxy of this cluster's pods and services.",
-            tried=tried,
-            answered=message,
-            remedy="Grant create and get on pods/proxy and services/proxy.",
-            status=403,
-            reason=reason,
-        )
-    if status == 404:
-        return ObjectMissing(
-            "The pod or Service is not there.", tried=tried, answered=message, status=404, reason=reason
-        )
-    return ServerFault(
-        "No Ollama pod is ready to answer.",
-        tried=tried,
-        answered=message,
-        remedy="Look at the state of the pods; Pilothouse tries again.",
-        status=status,
-        reason=reason,
-        retryable=status >= 500 or message == "address not allowed",  # the latter: a pod without an IP yet
-    )
 
 
 def _not_ollama(tried: str) -> ServerFault:

@@ -10,29 +10,18 @@ not tell, so nothing but the status code is kept of it, and no query of an addre
 
 from __future__ import annotations
 
-import difflib
-import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deployments.domain.errors import InvalidInput, ModelError, ModelNotFound
-from deployments.gateways.ollama.names import DEFAULT_HOST, DEFAULT_NAMESPACE, parse_reference
+from deployments.domain.modelname import not_found_hint, to_model_spec
 
 MAX_ANSWER = 300  # characters of Ollama's own words that a person gets to see
-
-# Tags of the models that are installed most, to name the nearest when a tag does not exist: the
-# registry cannot list its tags (ollama#5021). Source: ollama.com/library/deepseek-r1, deepseek-v3.
-KNOWN_TAGS: Mapping[str, tuple[str, ...]] = {
-    "deepseek-r1": ("1.5b", "7b", "8b", "14b", "32b", "70b", "671b", "latest"),
-    "deepseek-v3": ("671b", "latest"),
-}
 
 _STATUS_AND_BODY = re.compile(r"(?:^|(?<=: ))([1-5]\d\d): .*\Z", re.DOTALL)
 _QUERY = re.compile(r"(https?://[^\s\"'?]*)\?[^\s\"']*")
 _USERINFO = re.compile(r"(https?://)[^\s\"'/@]*@")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
-_SIZE = re.compile(r"\A(\d+(?:\.\d+)?)b\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -145,9 +134,8 @@ PULL_ROWS: tuple[Row, ...] = (
         "Write it as model:tag, namespace/model:tag or host/namespace/model:tag.",
     ),
     _row(
-        r"dial tcp|lookup .*(no such host|server misbehaving|i/o timeout)|no such host|connection (refused|reset)"
-        r"|network is unreachable|no route to host|i/o timeout|TLS handshake timeout|unexpected EOF|: EOF\Z"
-        r"|broken pipe|proxyconnect",
+        r"dial tcp|no such host|connection (refused|reset)|network is unreachable|no route to host"
+        r"|i/o timeout|TLS handshake timeout|unexpected EOF|: EOF\Z|broken pipe|proxyconnect",
         "The Ollama pod cannot reach the registry.",
         _LOOK_AT_NETWORK,
         retryable=True,
@@ -212,34 +200,24 @@ def cut(text: str) -> str:
     return text if len(text) <= MAX_ANSWER else text[: MAX_ANSWER - 1] + "…"
 
 
-def pull_error(
-    text: str, model: str, *, known_tags: Mapping[str, tuple[str, ...]] = KNOWN_TAGS
-) -> ModelError:
+def pull_error(text: str, model: str) -> ModelError:
     """The error for what ``/api/pull`` answered about ``model``."""
-    return _from_rows(PULL_ROWS, text, f"pull {model}", model, known_tags, default_retryable=True)
+    return _from_rows(PULL_ROWS, text, f"pull {model}", default_retryable=True, hint=_hint(model))
 
 
 def run_error(text: str, model: str, status: int, *, tried: str) -> ModelError:
     """The error for what show, delete, generate or chat answered with HTTP ``status``."""
-    return _from_rows(RUN_ROWS, text, tried, model, {}, default_retryable=status >= 500)
+    return _from_rows(RUN_ROWS, text, tried, default_retryable=status >= 500)
 
 
 def _from_rows(
-    rows: tuple[Row, ...],
-    text: str,
-    tried: str,
-    model: str,
-    known_tags: Mapping[str, tuple[str, ...]],
-    *,
-    default_retryable: bool,
+    rows: tuple[Row, ...], text: str, tried: str, *, default_retryable: bool, hint: str = ""
 ) -> ModelError:
     answered = cut(text)
     for row in rows:
         if row.pattern.search(answered):
             kind = ModelNotFound if row.missing else ModelError
-            remedy = row.remedy
-            if row.missing and known_tags:
-                remedy = nearest(model, known_tags) or remedy
+            remedy = f"{row.remedy} {hint}".strip() if row.missing else row.remedy
             return kind(row.sentence, tried=tried, answered=answered, remedy=remedy, retryable=row.retryable)
     return ModelError(
         "Ollama reports an error.",
@@ -250,45 +228,9 @@ def _from_rows(
     )
 
 
-def nearest(model: str, known_tags: Mapping[str, tuple[str, ...]] = KNOWN_TAGS) -> str:
-    """A sentence that names what the author of ``model`` may have meant, or "".
-
-    A size such as ``3b`` is compared by its ratio to the known sizes, anything else by spelling.
-    """
+def _hint(model: str) -> str:
+    """What its author may have meant; the registry itself cannot list its tags (ollama#5021)."""
     try:
-        reference = parse_reference(model)
+        return not_found_hint(to_model_spec(model))
     except InvalidInput:
         return ""
-    if (reference.host, reference.namespace) != (DEFAULT_HOST, DEFAULT_NAMESPACE):
-        return ""
-    repository = reference.model.lower()
-    if repository not in known_tags:
-        close = difflib.get_close_matches(repository, known_tags, n=1, cutoff=0.7)
-        return (
-            f"Did you mean {close[0]}:{_nearest_tag(reference.tag, known_tags[close[0]])}?" if close else ""
-        )
-    tags = known_tags[repository]
-    if reference.tag.lower() in tags:
-        return ""
-    listed = ", ".join(tag for tag in tags if tag != "latest")
-    return (
-        f"The nearest known tag is {repository}:{_nearest_tag(reference.tag, tags)}; "
-        f"known sizes are {listed}."
-    )
-
-
-def _nearest_tag(tag: str, tags: tuple[str, ...]) -> str:
-    size = _parameters(tag)
-    if size is not None:
-        sized = [(known, parameters) for known in tags if (parameters := _parameters(known)) is not None]
-        if sized:
-            return min(sized, key=lambda pair: abs(math.log(pair[1] / size)))[0]
-    close = difflib.get_close_matches(tag.lower(), tags, n=1, cutoff=0.0)
-    return close[0] if close else tags[0]
-
-
-def _parameters(tag: str) -> float | None:
-    """Billions of parameters that a tag begins with, or None."""
-    match = _SIZE.match(tag)
-    value = float(match[1]) if match else 0.0
-    return value or None

@@ -36,7 +36,7 @@ class _Reader:
         self._silence = silence
         self._changed = threading.Condition()
         self._events: deque[PullEvent] = deque()
-        self._end: BaseException | bool | None = None
+        self._end: Exception | bool | None = None
         self._stream: Stream | None = None
         self._stopped = False
         threading.Thread(target=self._run, name=f"pull {model}", daemon=True).start()
@@ -49,7 +49,7 @@ class _Reader:
                 return self._events.popleft()
             if self._end is True:
                 return None
-            if isinstance(self._end, BaseException):
+            if isinstance(self._end, Exception):
                 raise self._end
             return IDLE
 
@@ -64,10 +64,10 @@ class _Reader:
         try:
             self._read()
             self._finish(True)
-        except BaseException as error:  # handed to the caller's thread, whatever it is
+        except Exception as error:  # noqa: BLE001  (handed to the caller's thread, whatever it is)
             self._finish(error)
 
-    def _finish(self, end: BaseException | bool) -> None:
+    def _finish(self, end: Exception | bool) -> None:
         with self._changed:
             self._end = end
             self._stream = None
