@@ -67,8 +67,9 @@ class Surroundings:
     """What the watches of one cluster share.
 
     ``verify`` asks whether this is still the same cluster, before each list and each watch: another one
-    at the same address must not empty what is stored of this one. ``confirm`` is told (scope, resource version, whether it was a list) each time the server spoke;
-    ``refused`` that a scope is forbidden; ``failed`` what else went wrong.
+    at the same address must not empty what is stored of this one. ``confirm`` is told (scope, resource
+    version, whether it was a list) each time the server spoke; ``refused`` that a scope is forbidden;
+    ``failed`` what else went wrong.
     """
 
     cluster_id: int
@@ -77,7 +78,7 @@ class Surroundings:
     backlog: Backlog
     backoff: Backoff
     stop: threading.Event
-    verify: Callable[[], None]
+    verify: Callable[[], str]
     confirm: Callable[[Scope, str, bool], None]
     refused: Callable[[Scope, ClusterForbids], None]
     failed: Callable[[Scope, PilothouseError], None]

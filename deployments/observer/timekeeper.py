@@ -1,0 +1,94 @@
+"""What is due: lost messages, silent workers, expired questions, health that depends on the time.
+
+One observer at a time does this, under the lease "timekeeper"; every piece is safe to do twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from deployments.ledger import transitions
+from deployments.models import Operation
+from deployments.observer import leases
+from deployments.observer.health import STALE_AFTER, reassess
+from deployments.selectors import system
+
+HEALTH_EVERY = timedelta(seconds=5)
+HOUSEKEEPING_EVERY = timedelta(minutes=1)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Timekeeper:
+    """``tick`` once a second, whether or not this process holds the lease."""
+
+    holder: str
+    held: leases.Held | None = None
+    renewed_at: datetime | None = None
+    health_at: datetime | None = None
+    housekeeping_at: datetime | None = None
+
+    def tick(self, now: datetime | None = None) -> bool:
+        """Do what is due. False where another process holds the lease."""
+        now = now or timezone.now()
+        if not self._hold(now):
+            return False
+        recover(now)
+        if self.health_at is None or now - self.health_at >= HEALTH_EVERY:
+            self.health_at = now
+            reassess_unsettled(now)
+        if self.housekeeping_at is None or now - self.housekeeping_at >= HOUSEKEEPING_EVERY:
+            self.housekeeping_at = now
+            forget_expired(now)
+            leases.forget_the_dead(now)
+        return True
+
+    def stop(self) -> None:
+        """Give the lease back."""
+        if self.held is not None:
+            leases.release(self.held)
+            self.held = None
+
+    def _hold(self, now: datetime) -> bool:
+        if self.held is not None and self.renewed_at is not None:
+            if now - self.renewed_at < timedelta(seconds=leases.RENEW_EVERY):
+                return leases.still_held(self.held)
+            if leases.renew(self.held, now=now):
+                self.renewed_at = now
+                return True
+            log.info("another observer keeps the time now")
+        self.held = leases.acquire(leases.TIMEKEEPER, self.holder, now=now)
+        self.renewed_at = now if self.held else None
+        return self.held is not None
+
+
+def recover(now: datetime) -> dict[str, int]:
+    """Send again what is due or whose message was lost, and take from workers that fell silent.
+    Returns how many rows had which outcome."""
+    outcomes: dict[str, int] = {}
+    for operation_id in system.due_operations(
+        now, now - transitions.MESSAGE_AGAIN_AFTER, now - transitions.HEARTBEAT_LOST_AFTER
+    ):
+        outcome = transitions.recover(operation_id, now=now)
+        if outcome:
+            outcomes[outcome] = outcomes.get(outcome, 0) + 1
+            if outcome != "sent":
+                log.warning("operation %s: %s", operation_id, outcome)
+    return outcomes
+
+
+def forget_expired(now: datetime) -> int:
+    """Delete questions whose hour is over; what still runs is left to end first."""
+    return Operation.objects.filter(pk__in=system.expired_questions(now)).delete()[0]
+
+
+def reassess_unsettled(now: datetime) -> int:
+    """Judge again what changes by waiting; returns how many sentences became others."""
+    return sum(
+        reassess(deployment_id, now) for deployment_id in system.unsettled(now - STALE_AFTER)
+    )
