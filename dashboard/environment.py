@@ -33,6 +33,7 @@ class Environment(BaseSettings):
 
     debug: bool = False
     var_dir: Path = BASE_DIR / "var"
+    static_root: Path | None = None
     database_url: str = ""
     redis_url: str = ""
     secret_key: str = ""
