@@ -46,6 +46,7 @@ class Deployment(models.Model):
     health_since = models.DateTimeField(null=True)
     observed_at = models.DateTimeField(null=True)
     probes = models.JSONField(default=dict)  # what asking Ollama and chat last said, with times
+    probe_due_at = models.DateTimeField(null=True)  # None: nothing is applied yet, so nobody to ask
     version = models.PositiveBigIntegerField(default=1)
 
     class Meta:
@@ -60,7 +61,10 @@ class Deployment(models.Model):
                 condition=models.Q(health__in=one_of(Health)), name="deployment_health_known"
             ),
         ]
-        indexes = [models.Index(fields=["team", "removed_at"])]
+        indexes = [
+            models.Index(fields=["team", "removed_at"]),
+            models.Index(fields=["probe_due_at"], condition=models.Q(removed_at=None), name="probe_due"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.cluster.name}/{self.namespace}/{self.name}"

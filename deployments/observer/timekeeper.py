@@ -11,13 +11,14 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from deployments.ledger import transitions
-from deployments.models import Operation
+from deployments.ledger import queue, transitions
+from deployments.models import Deployment, Operation
 from deployments.observer import leases
 from deployments.observer.health import STALE_AFTER, reassess
 from deployments.selectors import system
 
 HEALTH_EVERY = timedelta(seconds=5)
+PROBE_EVERY = timedelta(seconds=30)
 HOUSEKEEPING_EVERY = timedelta(minutes=1)
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Timekeeper:
         if not self._hold(now):
             return False
         recover(now)
+        probe_due(now)
         if self.health_at is None or now - self.health_at >= HEALTH_EVERY:
             self.health_at = now
             reassess_unsettled(now)
@@ -80,6 +82,18 @@ def recover(now: datetime) -> dict[str, int]:
             if outcome != "sent":
                 log.warning("operation %s: %s", operation_id, outcome)
     return outcomes
+
+
+def probe_due(now: datetime) -> int:
+    """Have workers ask the pods whose turn it is; the turn is moved on first, so that two observers
+    which both think they keep the time ask once."""
+    sent = 0
+    for deployment_id in system.due_probes(now):
+        if Deployment.objects.filter(pk=deployment_id, probe_due_at__lte=now).update(
+            probe_due_at=now + PROBE_EVERY
+        ):
+            sent += queue.send_probe(deployment_id)
+    return sent
 
 
 def forget_expired(now: datetime) -> int:

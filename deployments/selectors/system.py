@@ -76,6 +76,12 @@ def due_operations(now: datetime, again_after: datetime, silent_since: datetime)
     ]
 
 
+def due_probes(now: datetime) -> list[int]:
+    """Ids of deployments whose pods are to be asked again. Served by a partial index."""
+    rows = Deployment.objects.filter(removed_at=None, probe_due_at__lte=now)
+    return list(rows.order_by("probe_due_at").values_list("pk", flat=True)[:LIMIT])
+
+
 def expired_questions(now: datetime) -> list[int]:
     """Ids of ended operations that were asked for an hour only."""
     rows = Operation.objects.filter(expires_at__lte=now, kind__in=EPHEMERAL, state__in=TERMINAL)

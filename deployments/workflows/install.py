@@ -63,7 +63,9 @@ def apply(run: Run) -> Done:
     applied = _apply_all(run, client, stack, deployment)
     pruned = _prune(client, stack, deployment, applied)
     took = time.monotonic() - began
-    Release.objects.filter(pk=release.pk, applied_at=None).update(applied_at=timezone.now())
+    now = timezone.now()
+    Release.objects.filter(pk=release.pk, applied_at=None).update(applied_at=now)
+    Deployment.objects.filter(pk=deployment.pk, probe_due_at=None).update(probe_due_at=now)
     words = f"{len(applied)} objects in {took:.1f} s, release {release.number}, digest {release.digest[:8]}"
     if pruned:
         words += f"; {len(pruned)} that left the manifests deleted: {', '.join(map(str, pruned[:4]))}"
@@ -166,7 +168,8 @@ def ready(run: Run) -> Done | Wait:
         if have < spec.chat.replicas:
             words = f"the chat to be ready, {have} of {spec.chat.replicas}"
             return _wait_or_fail(run, words, READY_TIMEOUT, "ready")
-    return Done(f"{len(up)} server pod{'s' if len(up) != 1 else ''} ready" + (", chat ready" if spec.chat.enabled else ""))
+    words = f"{len(up)} server pod{'s' if len(up) != 1 else ''} ready"
+    return Done(words + (", chat ready" if spec.chat.enabled else ""))
 
 
 def check(run: Run) -> Done:

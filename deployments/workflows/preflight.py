@@ -332,7 +332,8 @@ def _ingress(client: ClusterClient, stack: Stack) -> Iterator[Finding]:
                 field="ingress_class",
             )
         else:
-            yield Finding("ingress_class", PASS, f"Ingress class {wanted.class_name or 'by default'} is there")
+            name = wanted.class_name or "by default"
+            yield Finding("ingress_class", PASS, f"Ingress class {name} is there")
     except ClusterForbids as error:
         yield Finding("ingress_class", CANNOT_TELL, "Ingress classes cannot be listed", error.answered)
     try:

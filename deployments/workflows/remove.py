@@ -18,7 +18,7 @@ from deployments.workflows.engine import Done, Run, Wait
 
 CLAIM, NAMESPACE = "PersistentVolumeClaim", "Namespace"
 # What every namespace has without anybody's doing.
-BUILT_IN = {("ConfigMap", "kube-root-ca.crt"), ("ConfigMap", "openshift-service-ca.crt"), ("ServiceAccount", "default")}
+BUILT_IN = {("ConfigMap", "kube-root-ca.crt"), ("ConfigMap", "openshift-service-ca.crt")}
 
 
 def stop(run: Run) -> Done | Wait:
