@@ -37,6 +37,7 @@ class Observer:
 
     def __init__(self, holder: str = "") -> None:
         self.holder = holder or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"[-100:]
+        self._asked_to_stop = False
         self._ended = threading.Event()
         self._backlog = Backlog()
         self._writer = Writer(self._backlog)
@@ -45,7 +46,8 @@ class Observer:
         self._observers: dict[int, tuple[str, ClusterObserver]] = {}
 
     def stop(self) -> None:
-        self._ended.set()
+        # A plain flag: a signal handler that takes a lock can wait for itself.
+        self._asked_to_stop = True
 
     def run(self) -> None:
         """Look after clusters and time until stopped, then give everything back within five seconds."""
@@ -57,7 +59,7 @@ class Observer:
             thread.start()
         log.info("observer %s has started", self.holder)
         renew_at = 0.0
-        while not self._ended.wait(TICK if renew_at else 0.0):
+        while not self._asked_to_stop:
             try:
                 if time.monotonic() >= renew_at:
                     renew_at = time.monotonic() + leases.RENEW_EVERY
@@ -66,8 +68,14 @@ class Observer:
             except DatabaseError:
                 log.exception("the observer cannot reach its database")
                 connections.close_all()
-                self._ended.wait(leases.RENEW_EVERY)
+            self._sleep(TICK)
+        self._ended.set()
         self._close(threads)
+
+    def _sleep(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not self._asked_to_stop and time.monotonic() < end:
+            time.sleep(0.1)
 
     def _keep_time(self) -> None:
         while not self._ended.wait(TICK):

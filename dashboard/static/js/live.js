@@ -128,6 +128,8 @@ function open() {
     line(parsed);
     channel.postMessage({ line: parsed });
   };
+  // More changed than the stream could hold for this page: ask for everything once.
+  stream.addEventListener('refresh', () => tell('live', true));
   stream.onerror = () => {
     tell('poll', false);
     // The browser reconnects by itself unless the server refused.
