@@ -17,16 +17,11 @@ pages = get_asgi_application()  # loads the settings and applications that the i
 from django.conf import settings
 
 from dashboard.chat import chat_application
+from dashboard.hosts import is_chat_host
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
-
-
-def is_chat_host(host: str, domain: str) -> bool:
-    """Whether a Host header (port and case do not matter) names one chat below ``domain``."""
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    return name.lower().rstrip(".").endswith(f".{domain}")
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
