@@ -13,7 +13,12 @@ from deployments.commands.plans import STEPS
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, InvalidInput
 from deployments.domain.states import OperationKind
-from deployments.gateways.kubernetes import ClusterCredential
+from deployments.gateways.kubernetes import (
+    ClusterCredential,
+    import_context,
+    in_cluster_credential,
+    read_kubeconfig,
+)
 from deployments.ledger import audit, transitions, vault
 from deployments.ledger.announce import announce
 from deployments.models import Cluster, ClusterGrant, Operation, Release, Revision, Team
@@ -21,6 +26,29 @@ from deployments.policies import Action, require
 from deployments.selectors import lookup
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._ -]{0,61}[A-Za-z0-9])?")
+
+
+def contexts(text: str | bytes) -> tuple[list[tuple[str, str]], str]:
+    """The contexts of a kubeconfig as (name, server), and the name of the current one.
+
+    Raises :class:`InvalidInput` at ``kubeconfig`` where the file cannot be used at all.
+    """
+    file = read_kubeconfig(text)
+    return [(context.name, context.server) for context in file.contexts], file.current
+
+
+def read_credential(
+    text: str | bytes, context: str | None = None, *, allow_loopback: bool = False
+) -> ClusterCredential:
+    """What is kept of one context of a kubeconfig. Raises :class:`InvalidInput` at ``kubeconfig``, or
+    at ``context`` where there are several and none was chosen."""
+    return import_context(read_kubeconfig(text), context or None, allow_loopback=allow_loopback)
+
+
+def service_account_credential() -> ClusterCredential:
+    """The service account of the pod that Pilothouse runs in. Raises :class:`InvalidInput` at
+    ``credential`` outside of a cluster."""
+    return in_cluster_credential()
 
 
 @command(Action.MANAGE_CLUSTERS)

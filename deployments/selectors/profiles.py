@@ -1,0 +1,124 @@
+"""Profiles and their revisions as pages show them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, OuterRef, Prefetch, Q, QuerySet, Subquery
+
+from deployments.domain.actors import Actor
+from deployments.domain.errors import NotFound
+from deployments.models import Deployment, Profile, Revision, Team
+from deployments.policies import Action, may
+from deployments.selectors import lookup, scope
+
+SORTS = {"name": "name", "team": "team__name", "changed": "changed", "used": "used"}
+
+
+@dataclass(frozen=True)
+class ProfilePage:
+    """A profile, its revisions newest first (each with ``used``), and the deployments made from it."""
+
+    profile: Profile
+    revisions: list[Any]
+    deployments: list[Deployment]
+    may_write: bool
+    may_archive: bool
+    may_install: bool
+
+    @property
+    def latest(self) -> Revision:
+        newest: Revision = self.revisions[0]
+        return newest
+
+
+def profile_list(
+    actor: Actor, *, team: int | None = None, text: str = "", sort: str = "name"
+) -> QuerySet[Profile]:
+    """Profiles that are not archived, each with ``used``, ``number``, ``changed`` and ``spec`` of its
+    newest revision."""
+    newest = Revision.objects.filter(profile=OuterRef("pk")).order_by("-number")
+    rows = scope.profiles(actor).filter(archived_at=None)
+    if team is not None:
+        rows = rows.filter(team_id=team)
+    if text:
+        rows = rows.filter(Q(name__icontains=text) | Q(description__icontains=text))
+    down, key = ("-" if sort.startswith("-") else ""), sort.removeprefix("-")
+    return (
+        rows.select_related("team")
+        .annotate(
+            number=Subquery(newest.values("number")[:1]),
+            changed=Subquery(newest.values("created_at")[:1]),
+            spec=Subquery(newest.values("spec")[:1]),
+            newest_id=Subquery(newest.values("pk")[:1]),
+            used=Count(
+                "revisions__deployments",
+                filter=Q(revisions__deployments__removed_at=None, revisions__deployments__isnull=False),
+                distinct=True,
+            ),
+        )
+        .order_by(down + SORTS.get(key, "name"), "pk")
+    )
+
+
+def profile_page(actor: Actor, pk: int) -> ProfilePage:
+    """One profile. Raises :class:`NotFound`."""
+    profile = lookup.profile(actor, pk)
+    running = Q(deployments__removed_at=None, deployments__isnull=False)
+    revisions = (
+        profile.revisions.select_related("created_by")
+        .annotate(used=Count("deployments", filter=running))
+        .order_by("-number")
+    )
+    made = (
+        scope.deployments(actor)
+        .filter(revision__profile=profile, removed_at=None)
+        .select_related("cluster", "team", "revision")
+        .order_by("name")
+    )
+    return ProfilePage(
+        profile=profile,
+        revisions=list(revisions),
+        deployments=list(made),
+        may_write=may(actor, Action.WRITE_PROFILE, profile.team_id),
+        may_archive=may(actor, Action.ARCHIVE_PROFILE, profile.team_id),
+        may_install=may(actor, Action.INSTALL, profile.team_id),
+    )
+
+
+def revision(actor: Actor, profile_id: int, number: int | None = None) -> Revision:
+    """A revision of a profile, the newest one without a number. Raises :class:`NotFound`."""
+    profile = lookup.profile(actor, profile_id)
+    rows = profile.revisions.select_related("profile__team", "created_by").order_by("-number")
+    found = (rows if number is None else rows.filter(number=number)).first()
+    if found is None:
+        raise NotFound("There is no such revision.")
+    return found
+
+
+def revision_by_id(actor: Actor, pk: int) -> Revision:
+    """A revision by its own id. Raises :class:`NotFound`."""
+    rows = Revision.objects.filter(pk=pk, profile__in=scope.profiles(actor))
+    found = rows.select_related("profile__team", "created_by").first()
+    if found is None:
+        raise NotFound("There is no such revision.")
+    return found
+
+
+def installable(actor: Actor, team: int | None = None) -> list[Profile]:
+    """Profiles that the caller may install from, with their revisions newest first; two queries."""
+    teams = [t for t in teams_that_may(actor, Action.INSTALL) if team is None or t.pk == team]
+    rows = scope.profiles(actor).filter(archived_at=None, team__in=teams).select_related("team")
+    newest_first = Prefetch("revisions", Revision.objects.defer("secrets").order_by("-number"))
+    return list(rows.prefetch_related(newest_first).order_by("name"))
+
+
+def teams_that_may(actor: Actor, action: Action) -> list[Team]:
+    """The caller's teams in which he may do this, by name."""
+    return [team for team in scope.teams(actor) if may(actor, action, team.pk)]
+
+
+def profile_named(actor: Actor, name: str) -> list[Profile]:
+    """Profiles of that name that are not archived, in any of the caller's teams."""
+    return list(scope.profiles(actor).filter(archived_at=None, name__iexact=name).select_related("team"))
