@@ -8,6 +8,7 @@ and the order of stopping is decided here. On Linux the kernel kills a program w
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import re
 import signal
@@ -23,6 +24,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a dead program is start
 STEADY_SECONDS = 30.0  # a program that lived so long starts with the first pause again
 STOP_SECONDS = 4.0  # for the programs that people and work depend on
 LAST_SECONDS = 0.8  # for what those stood on
+REPEAT_SECONDS = 60.0  # a line that differs from an earlier one in digits only is not repeated sooner
+DIGITS = re.compile(r"\d+")
 LOUD = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b")
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -38,11 +41,13 @@ class Program:
     log: Path
     directory: Path
     base: bool = False
+    heard: bool = True  # whether its loud lines are passed on
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     pause: float = FIRST_PAUSE
     due_at: float = 0.0
     read_to: int = field(default=0, repr=False)
+    said: dict[str, float] = field(default_factory=dict, repr=False)
 
     @property
     def running(self) -> bool:
@@ -122,13 +127,18 @@ class Supervisor:
         program.started_at = time.monotonic()
 
     def _pass_on(self, program: Program) -> None:
+        if not program.heard:
+            return
         with program.log.open("rb") as log:
             log.seek(program.read_to)
             fresh = log.read()
         whole = fresh.rfind(b"\n") + 1
         program.read_to += whole
+        now = time.monotonic()
         for line in fresh[:whole].decode(errors="replace").splitlines():
-            if LOUD.search(line[:120]):
+            gist = DIGITS.sub("", line)
+            if LOUD.search(line[:120]) and now - program.said.get(gist, -math.inf) > REPEAT_SECONDS:
+                program.said[gist] = now
                 self._say(f"{program.name}: {line}")
 
 

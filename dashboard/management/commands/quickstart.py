@@ -63,9 +63,9 @@ class Command(BaseCommand):
     def _run(self, supervisor: Supervisor, var: Path, port: int, speed: float | None) -> None:
         environment = _environment(var, port)
 
-        def start(name: str, *command: str, base: bool = False) -> Program:
+        def start(name: str, *command: str, base: bool = False, heard: bool = True) -> Program:
             log = var / "log" / f"{name}.log"
-            program = Program(name, list(command), environment, log, BASE_DIR, base=base)
+            program = Program(name, list(command), environment, log, BASE_DIR, base=base, heard=heard)
             supervisor.start(program)
             return program
 
@@ -100,7 +100,8 @@ class Command(BaseCommand):
         if program is None:
             raise CommandError(broker.NONE_FOUND)
         path = Path(settings.REDIS_URL.removeprefix("unix://"))
-        start("valkey", *broker.server_command(program, path), base=True)
+        # Its advice on the kernel's settings is for servers that keep data.
+        start("valkey", *broker.server_command(program, path), base=True, heard=False)
         return path
 
     def _prepare(self) -> None:
