@@ -9,6 +9,7 @@ from django.http import HttpRequest
 
 from deployments.domain.actors import Actor
 from deployments.domain.states import Outcome
+from deployments.domain.subjects import Subject
 from deployments.ledger import audit
 
 
@@ -20,11 +21,11 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def post_login(self, request: HttpRequest, user: Any, **kwargs: Any) -> Any:
         who = Actor(user.pk, user.get_username(), str(request.META.get("REMOTE_ADDR", "")))
-        audit.record(who, "session.begin", object_type="user", object_id=user.pk, object_name=who.name)
+        audit.record(who, "session.begin", Subject("user", str(user.pk), who.name))
         return super().post_login(request, user, **kwargs)
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
         super().authentication_failed(request, **credentials)
         given = str(credentials.get("username") or credentials.get("email") or "")[:150]
         who = Actor(None, "nobody", str(request.META.get("REMOTE_ADDR", "")))
-        audit.record(who, "session.begin", outcome=Outcome.DENIED, object_type="user", object_name=given)
+        audit.record(who, "session.begin", Subject("user", name=given), outcome=Outcome.DENIED)

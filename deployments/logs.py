@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from collections.abc import Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import MappingProxyType
 
-_context: ContextVar[dict[str, str]] = ContextVar("log_context", default={})
+_NO_WORDS: Mapping[str, str] = MappingProxyType({})
+_context: ContextVar[Mapping[str, str]] = ContextVar("log_context", default=_NO_WORDS)
 
 
 @contextmanager

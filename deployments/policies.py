@@ -12,6 +12,7 @@ from enum import StrEnum
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Denied, InvalidInput, NotFound
 from deployments.domain.states import Role, SiteRole
+from deployments.domain.subjects import Subject
 from deployments.models import Cluster, ClusterGrant
 
 
@@ -75,38 +76,26 @@ def may(actor: Actor, action: Action, team_id: int | None = None) -> bool:
     return role is not None and role.rank >= NEEDS[action].rank
 
 
-def require(
-    actor: Actor,
-    action: Action,
-    team_id: int | None = None,
-    *,
-    object_type: str = "",
-    object_id: object = "",
-    object_name: str = "",
-) -> None:
+def require(actor: Actor, action: Action, subject: Subject) -> None:
     """Raise :class:`NotFound` for a stranger, :class:`Denied` for a member without the role.
 
-    The object's words go onto the refusal, for the audit entry that is written of it.
+    The subject goes onto the refusal, for the audit entry that is written of it.
     """
+    team_id = subject.team_id
     if may(actor, action, team_id):
         return
-    if action not in SITE and not may(actor, Action.SEE, team_id):
-        raise NotFound(f"There is no such {object_type or 'object'}.")
     if action in SITE:
-        refusal = Denied("This needs a site admin.", remedy="Ask an admin of this Pilothouse.")
-    else:
-        has = actor.roles.get(team_id) if team_id is not None else None
-        refusal = Denied(
-            f"This needs the role {NEEDS[action]}; yours is {has or actor.site_role or 'none'}.",
-            remedy="Ask an owner of the team.",
+        raise Denied(
+            "This needs a site admin.", remedy="Ask an admin of this Pilothouse.", about=subject
         )
-    refusal.about = {
-        "object_type": object_type,
-        "object_id": object_id,
-        "object_name": object_name,
-        "team_id": team_id,
-    }
-    raise refusal
+    if not may(actor, Action.SEE, team_id):
+        raise NotFound(f"There is no such {subject.type or 'object'}.")
+    has = actor.roles.get(team_id) if team_id is not None else None
+    raise Denied(
+        f"This needs the role {NEEDS[action]}; yours is {has or actor.site_role or 'none'}.",
+        remedy="Ask an owner of the team.",
+        about=subject,
+    )
 
 
 def grant_for(team_id: int, cluster: Cluster) -> ClusterGrant:

@@ -24,9 +24,9 @@ from deployments.workflows.probe import probe
 
 
 @shared_task(name=RUN_TASK, bind=True)
-def run(task: Task, operation_id: int) -> None:
+def run(task: Task[[int], None], operation_id: int) -> None:
     """Carry an operation as far as it goes on this queue."""
-    queue = Queue(task.request.delivery_info.get("routing_key") or Queue.CONTROL)
+    queue = Queue((task.request.delivery_info or {}).get("routing_key") or Queue.CONTROL)
     close_old_connections()
     try:
         run_operation(operation_id, _worker_name(), queue, PLANS)

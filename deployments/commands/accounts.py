@@ -9,6 +9,7 @@ from django.db import transaction
 from deployments.domain.actors import PILOTHOUSE
 from deployments.domain.errors import Conflict
 from deployments.domain.states import Role, SiteRole
+from deployments.domain.subjects import Subject
 from deployments.ledger import audit
 from deployments.models import Membership, Team, User
 
@@ -31,9 +32,7 @@ def create_first_admin(username: str = "admin") -> tuple[User, str]:
         audit.record(
             PILOTHOUSE,
             "user.create",
-            object_type="user",
-            object_id=user.pk,
-            object_name=username,
+            Subject("user", str(user.pk), username),
             after={"site_role": SiteRole.ADMIN, "first": True},
         )
     return user, password

@@ -27,7 +27,7 @@ def command(
 
     def wrap(function: Callable[Concatenate[Actor, P], R]) -> Callable[Concatenate[Actor, P], R]:
         @wraps(function)
-        def run(actor: Actor, *args: P.args, **kwargs: P.kwargs) -> R:
+        def run(actor: Actor, /, *args: P.args, **kwargs: P.kwargs) -> R:
             try:
                 with transaction.atomic():
                     return function(actor, *args, **kwargs)
@@ -35,9 +35,9 @@ def command(
                 audit.record(
                     actor,
                     action,
+                    refusal.about,
                     outcome=Outcome.DENIED,
                     reason=refusal.sentence,
-                    **refusal.about,
                 )
                 raise
 

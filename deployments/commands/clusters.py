@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from deployments.commands.base import command
+from deployments.commands.base import checked_reason, command
 from deployments.commands.plans import STEPS
+from deployments.commands.subjects import of_cluster
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, InvalidInput
 from deployments.domain.states import OperationKind
+from deployments.domain.subjects import Subject
 from deployments.gateways.kubernetes import (
     ClusterCredential,
     import_context,
@@ -63,7 +66,7 @@ def connect_cluster(
 ) -> tuple[Cluster, Operation]:
     """Store a cluster with its encrypted credential, grant it to ``teams``, and begin a check of the
     connection. Raises :class:`InvalidInput` (name) and :class:`Conflict` (the name is taken)."""
-    require(actor, Action.MANAGE_CLUSTERS, object_type="cluster", object_name=name)
+    require(actor, Action.MANAGE_CLUSTERS, Subject("cluster", name=name))
     name = name.strip()
     if not NAME.fullmatch(name):
         raise InvalidInput(
@@ -90,10 +93,7 @@ def connect_cluster(
     audit.record(
         actor,
         "cluster.connect",
-        object_type="cluster",
-        object_id=cluster.pk,
-        object_name=name,
-        cluster_id=cluster.pk,
+        of_cluster(cluster),
         operation_id=check.pk,
         after={
             "server": credential.server,
@@ -109,7 +109,7 @@ def connect_cluster(
 def replace_credential(actor: Actor, *, cluster_id: int, credential: ClusterCredential) -> Operation:
     """Give a cluster another credential, say after the old one ran out, and check it."""
     cluster = lookup.cluster(actor, cluster_id)
-    require(actor, Action.MANAGE_CLUSTERS, **_about(cluster))
+    require(actor, Action.MANAGE_CLUSTERS, of_cluster(cluster))
     before = {"server": cluster.server, "credential": cluster.credential_kind}
     Cluster.objects.filter(pk=cluster.pk).update(
         server=credential.server,
@@ -123,8 +123,7 @@ def replace_credential(actor: Actor, *, cluster_id: int, credential: ClusterCred
     audit.record(
         actor,
         "cluster.replace_credential",
-        **_about(cluster),
-        cluster_id=cluster.pk,
+        of_cluster(cluster),
         operation_id=check.pk,
         before=before,
         after={"server": credential.server, "credential": credential.kind},
@@ -137,7 +136,8 @@ def check_connection(actor: Actor, *, cluster_id: int) -> Operation:
     cluster = lookup.cluster(actor, cluster_id)
     if not actor.admin:
         grant = cluster.grants.filter(team_id__in=actor.roles).first()
-        require(actor, Action.CHECK, grant.team_id if grant else None, **_about(cluster))
+        subject = replace(of_cluster(cluster), team_id=grant.team_id if grant else None)
+        require(actor, Action.CHECK, subject)
     with transaction.atomic():
         return _check(actor, cluster)
 
@@ -149,7 +149,7 @@ def remove_cluster(actor: Actor, *, cluster_id: int, reason: str = "") -> None:
     Raises :class:`Conflict` while deployments of it are known.
     """
     cluster = lookup.cluster(actor, cluster_id)
-    require(actor, Action.MANAGE_CLUSTERS, **_about(cluster))
+    require(actor, Action.MANAGE_CLUSTERS, of_cluster(cluster))
     left = cluster.deployments.filter(removed_at=None).count()
     if left:
         raise Conflict(
@@ -161,7 +161,7 @@ def remove_cluster(actor: Actor, *, cluster_id: int, reason: str = "") -> None:
     )
     announce("list", 0, cluster.version + 1)
     audit.record(
-        actor, "cluster.remove", **_about(cluster), cluster_id=cluster.pk, reason=reason.strip()[:500]
+        actor, "cluster.remove", of_cluster(cluster), reason=checked_reason(reason)
     )
 
 
@@ -188,7 +188,3 @@ def _check(actor: Actor, cluster: Cluster) -> Operation:
         steps=STEPS[OperationKind.CHECK_CONNECTION],
         cluster=cluster,
     )
-
-
-def _about(cluster: Cluster) -> dict[str, object]:
-    return {"object_type": "cluster", "object_id": cluster.pk, "object_name": cluster.name}

@@ -7,14 +7,17 @@ from django.db.models import F
 
 from deployments.commands.base import checked_reason, command
 from deployments.commands.plans import STEPS
+from deployments.commands.subjects import of_deployment
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, InvalidInput
 from deployments.domain.names import require_deployment_name, require_namespace
 from deployments.domain.states import OperationKind
+from deployments.domain.subjects import Subject
 from deployments.ledger import audit, transitions
 from deployments.ledger.announce import announce
 from deployments.models import Deployment, Operation, Revision
-from deployments.policies import Action, grant_for, require, require_namespace as require_granted
+from deployments.policies import Action, grant_for, require
+from deployments.policies import require_namespace as require_granted
 from deployments.selectors import lookup
 
 
@@ -35,7 +38,7 @@ def install(
     """
     revision = _revision(actor, revision_id)
     team = revision.profile.team
-    require(actor, Action.INSTALL, team.pk, object_type="deployment", object_name=f"{namespace}/{name}")
+    require(actor, Action.INSTALL, Subject("deployment", name=f"{namespace}/{name}", team_id=team.pk))
     cluster = lookup.cluster(actor, cluster_id)
     namespace = require_namespace(namespace.strip())
     name = require_deployment_name(name.strip())
@@ -78,7 +81,7 @@ def install(
     audit.record(
         actor,
         Action.INSTALL,
-        **about(deployment),
+        of_deployment(deployment),
         operation_id=operation.pk,
         reason=operation.reason,
         after={
@@ -105,9 +108,9 @@ def upgrade(
     ``force_conflicts`` takes fields that other managers own; a person has seen which.
     """
     deployment = lookup.deployment(actor, deployment_id)
-    require(actor, Action.UPGRADE, deployment.team_id, **named(deployment))
+    require(actor, Action.UPGRADE, of_deployment(deployment))
     if force_conflicts:
-        require(actor, Action.FORCE_CONFLICTS, deployment.team_id, **named(deployment))
+        require(actor, Action.FORCE_CONFLICTS, of_deployment(deployment))
     if deployment.removed_at is not None:
         raise Conflict("This deployment was uninstalled.", remedy="Install it anew.")
     revision = _revision(actor, revision_id)
@@ -133,7 +136,7 @@ def upgrade(
     audit.record(
         actor,
         Action.UPGRADE,
-        **about(deployment),
+        of_deployment(deployment),
         operation_id=operation.pk,
         reason=operation.reason,
         before={"profile": before.profile.name, "revision": before.number},
@@ -156,21 +159,3 @@ def _revision(actor: Actor, revision_id: int) -> Revision:
     if profile.archived_at is not None:
         raise InvalidInput("This profile is archived.", field="revision")
     return revision
-
-
-def named(deployment: Deployment) -> dict[str, object]:
-    """The words for a refusal's audit entry."""
-    return {
-        "object_type": "deployment",
-        "object_id": deployment.pk,
-        "object_name": str(deployment),
-    }
-
-
-def about(deployment: Deployment) -> dict[str, object]:
-    """The words for an audit entry about a deployment."""
-    return {
-        **named(deployment),
-        "team_id": deployment.team_id,
-        "cluster_id": deployment.cluster_id,
-    }

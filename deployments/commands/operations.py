@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deployments.commands.base import checked_reason, command
 from deployments.commands.plans import STEPS
+from deployments.commands.subjects import of_operation
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict
 from deployments.domain.states import EPHEMERAL, OperationKind, OperationState
@@ -30,7 +31,7 @@ def cancel(actor: Actor, *, operation_id: int, reason: str = "") -> None:
         audit.record(
             actor,
             Action.CANCEL,
-            **_about(operation),
+            of_operation(operation),
             operation_id=operation.pk,
             reason=checked_reason(reason),
         )
@@ -63,7 +64,7 @@ def retry(actor: Actor, *, operation_id: int) -> Operation:
         reason=old.reason,
     )
     audit.record(
-        actor, Action.RETRY, **_about(old), operation_id=operation.pk, after={"again": old.pk}
+        actor, Action.RETRY, of_operation(old), operation_id=operation.pk, after={"again": old.pk}
     )
     return operation
 
@@ -71,21 +72,4 @@ def retry(actor: Actor, *, operation_id: int) -> Operation:
 def _require(actor: Actor, action: Action, operation: Operation) -> None:
     if operation.team_id is None and operation.actor_id == actor.user_id:
         return  # a question of one's own
-    require(
-        actor,
-        action,
-        operation.team_id,
-        object_type="operation",
-        object_id=operation.pk,
-        object_name=operation.title,
-    )
-
-
-def _about(operation: Operation) -> dict[str, object]:
-    return {
-        "object_type": "operation",
-        "object_id": operation.pk,
-        "object_name": operation.title,
-        "team_id": operation.team_id,
-        "cluster_id": operation.cluster_id,
-    }
+    require(actor, action, of_operation(operation))

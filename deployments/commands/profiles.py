@@ -11,10 +11,12 @@ from django.db.models import F, Max
 from django.utils import timezone
 
 from deployments.commands.base import checked_reason, command
+from deployments.commands.subjects import of_profile
 from deployments.domain.actors import Actor
-from deployments.domain.diffing import spec_changes
+from deployments.domain.diffing import changes
 from deployments.domain.errors import Conflict, InvalidInput, ManyInvalid
-from deployments.domain.spec import Secrets, StackSpec, spec_from_json, spec_to_json
+from deployments.domain.spec import Secrets, StackSpec, spec_to_json
+from deployments.domain.subjects import Subject
 from deployments.domain.validation import validate_spec
 from deployments.ledger import audit, vault
 from deployments.ledger.announce import announce
@@ -37,7 +39,7 @@ def create_profile(
     """Make a profile with its first revision. Raises :class:`InvalidInput`/:class:`ManyInvalid` and
     :class:`Conflict` where the team has one of that name."""
     team = lookup.team(actor, team_id)
-    require(actor, Action.WRITE_PROFILE, team.pk, object_type="profile", object_name=name)
+    require(actor, Action.WRITE_PROFILE, Subject("profile", name=name, team_id=team.pk))
     name = name.strip()
     if not name or len(name) > 80 or not name.isprintable():
         raise InvalidInput("A profile's name has 1 to 80 printable characters.", field="name")
@@ -57,7 +59,7 @@ def create_profile(
     audit.record(
         actor,
         "profile.create",
-        **_about(profile),
+        of_profile(profile),
         after={"revision": revision.number, "spec": revision.spec},
         reason=revision.note,
     )
@@ -81,7 +83,7 @@ def save_revision(
     revision. The same content again makes no new revision.
     """
     profile = lookup.profile(actor, profile_id)
-    require(actor, Action.WRITE_PROFILE, profile.team_id, **_named(profile))
+    require(actor, Action.WRITE_PROFILE, of_profile(profile))
     latest = profile.revisions.order_by("-number").first()
     assert latest is not None, "a profile has a revision from the start"
     if latest.number != based_on:
@@ -93,13 +95,14 @@ def save_revision(
     before = latest.spec
     revision = _save(actor, profile, spec, kept, note)
     if revision.pk != latest.pk:
-        changes = spec_changes(spec_from_json(before), spec_from_json(revision.spec))
+        differing = changes(before, revision.spec)
         audit.record(
             actor,
             "profile.save",
-            **_about(profile),
-            before={change.field: change.before for change in changes},
-            after={"revision": revision.number} | {change.field: change.after for change in changes},
+            of_profile(profile),
+            before={change.path: str(change.before) for change in differing},
+            after={"revision": revision.number}
+            | {change.path: str(change.after) for change in differing},
             reason=revision.note,
         )
     return revision
@@ -109,13 +112,13 @@ def save_revision(
 def archive_profile(actor: Actor, *, profile_id: int, reason: str = "") -> None:
     """Take a profile out of the lists. Deployments made from it go on, and its revisions stay."""
     profile = lookup.profile(actor, profile_id)
-    require(actor, Action.ARCHIVE_PROFILE, profile.team_id, **_named(profile))
+    require(actor, Action.ARCHIVE_PROFILE, of_profile(profile))
     archived = Profile.objects.filter(pk=profile.pk, archived_at=None).update(
         archived_at=timezone.now(), version=F("version") + 1
     )
     if archived:
         announce("profile", profile.pk, profile.version + 1, team=profile.team_id)
-        audit.record(actor, "profile.archive", **_about(profile), reason=checked_reason(reason))
+        audit.record(actor, "profile.archive", of_profile(profile), reason=checked_reason(reason))
 
 
 def read_secrets(revision: Revision) -> Secrets:
@@ -165,11 +168,3 @@ def _save(actor: Actor, profile: Profile, spec: StackSpec, secrets: Secrets, not
     Profile.objects.filter(pk=profile.pk).update(version=F("version") + 1)
     announce("profile", profile.pk, profile.version + 1, team=profile.team_id)
     return revision
-
-
-def _named(profile: Profile) -> dict[str, object]:
-    return {"object_type": "profile", "object_id": profile.pk, "object_name": profile.name}
-
-
-def _about(profile: Profile) -> dict[str, object]:
-    return {**_named(profile), "team_id": profile.team_id}

@@ -6,6 +6,7 @@ from __future__ import annotations
 from django.db import IntegrityError, transaction
 
 from deployments.commands.plans import STEPS
+from deployments.commands.subjects import of_deployment
 from deployments.domain.actors import Actor
 from deployments.domain.states import OperationKind, Queue
 from deployments.ledger import audit, transitions
@@ -29,7 +30,7 @@ def ensure_pull(
     ``volume`` is "claim:<uid>" or "pod:<uid>", ``pod`` the pod that mounts it, ``expected`` the bytes
     that the registry's manifest promises. ``waiter`` is woken when the pull ends.
     """
-    require(actor, Action.PULL, deployment.team_id, object_type="deployment", object_id=deployment.pk)
+    require(actor, Action.PULL, of_deployment(deployment))
     with transaction.atomic():
         running = _running(deployment, volume, model)
         operation = running or _begin(
@@ -86,11 +87,7 @@ def _begin(
             audit.record(
                 actor,
                 Action.PULL,
-                object_type="deployment",
-                object_id=deployment.pk,
-                object_name=str(deployment),
-                team_id=deployment.team_id,
-                cluster_id=deployment.cluster_id,
+                of_deployment(deployment),
                 operation_id=operation.pk,
                 after={"model": model, "volume": volume},
             )

@@ -6,15 +6,16 @@ from typing import Any
 
 from django.db import transaction
 
-from deployments.commands.install import named
 from deployments.commands.plans import STEPS
+from deployments.commands.subjects import of_deployment, of_profile
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, InvalidInput
 from deployments.domain.names import require_deployment_name, require_namespace
 from deployments.domain.states import OperationKind
 from deployments.ledger import audit, transitions
 from deployments.models import Cluster, Operation, Revision, Team
-from deployments.policies import Action, grant_for, require, require_namespace as require_granted
+from deployments.policies import Action, grant_for, require
+from deployments.policies import require_namespace as require_granted
 from deployments.selectors import lookup
 
 
@@ -64,7 +65,7 @@ def diff(
 def check_chat(actor: Actor, *, deployment_id: int) -> Operation:
     """Ask the chat for one token, by the path that people use."""
     deployment = lookup.deployment(actor, deployment_id)
-    require(actor, Action.CHECK, deployment.team_id, **named(deployment))
+    require(actor, Action.CHECK, of_deployment(deployment))
     if deployment.removed_at is not None:
         raise Conflict("This deployment was uninstalled.")
     with transaction.atomic():
@@ -81,9 +82,7 @@ def check_chat(actor: Actor, *, deployment_id: int) -> Operation:
         audit.record(
             actor,
             Action.CHECK,
-            **named(deployment),
-            team_id=deployment.team_id,
-            cluster_id=deployment.cluster_id,
+            of_deployment(deployment),
             operation_id=operation.pk,
         )
     return operation
@@ -95,8 +94,9 @@ def _draft(
     revision = Revision.objects.select_related("profile__team").filter(pk=revision_id).first()
     if revision is None:
         raise InvalidInput("There is no such revision.", field="revision")
-    team = lookup.profile(actor, revision.profile_id).team
-    require(actor, Action.CHECK, team.pk, object_type="profile", object_id=revision.profile_id)
+    profile = lookup.profile(actor, revision.profile_id)
+    team = profile.team
+    require(actor, Action.CHECK, of_profile(profile))
     cluster = lookup.cluster(actor, cluster_id)
     namespace = require_namespace(namespace.strip())
     name = require_deployment_name(name.strip())

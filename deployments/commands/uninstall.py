@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from deployments.commands.base import checked_reason, command
-from deployments.commands.install import about, named
 from deployments.commands.plans import STEPS
+from deployments.commands.subjects import of_deployment
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, InvalidInput
 from deployments.domain.states import ACTIVE, OperationKind
@@ -24,9 +24,9 @@ def uninstall(
     made for it; a claim that was there before is never touched. Running pulls are cancelled.
     """
     deployment = lookup.deployment(actor, deployment_id)
-    require(actor, Action.UNINSTALL, deployment.team_id, **named(deployment))
+    require(actor, Action.UNINSTALL, of_deployment(deployment))
     if delete_data:
-        require(actor, Action.UNINSTALL_WITH_DATA, deployment.team_id, **named(deployment))
+        require(actor, Action.UNINSTALL_WITH_DATA, of_deployment(deployment))
     if confirmation.strip() != deployment.name:
         raise InvalidInput(f"Type {deployment.name} to confirm.", field="confirmation")
     if deployment.removed_at is not None:
@@ -49,7 +49,7 @@ def uninstall(
     audit.record(
         actor,
         Action.UNINSTALL_WITH_DATA if delete_data else Action.UNINSTALL,
-        **about(deployment),
+        of_deployment(deployment),
         operation_id=operation.pk,
         reason=operation.reason,
         after={"model_data": "deleted" if delete_data else "kept"},

@@ -7,7 +7,7 @@ of the program: it is logged with its traceback and shown as a general sentence.
 
 from __future__ import annotations
 
-from typing import Any
+from deployments.domain.subjects import Subject
 
 
 class PilothouseError(Exception):
@@ -66,14 +66,12 @@ class NotFound(PilothouseError):
 class Denied(PilothouseError):
     """The caller is known and may see the object, but his role does not allow the act.
 
-    ``about`` names the object for the audit: object_type, object_id, object_name, team_id.
+    ``about`` names the object for the audit.
     """
 
-    about: dict[str, Any]
-
-    def __init__(self, sentence: str, *, remedy: str = "") -> None:
+    def __init__(self, sentence: str, *, remedy: str = "", about: Subject | None = None) -> None:
         super().__init__(sentence, remedy=remedy)
-        self.about = {}
+        self.about = about or Subject()
 
 
 class Conflict(PilothouseError):

@@ -233,7 +233,7 @@ def _value(hint: Any, value: object, path: str) -> Any:
         return None if value is None else _value(args[0], value, path)
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         try:
-            return hint(value)
+            return hint(str(value))
         except ValueError:
             allowed = ", ".join(hint)
             raise InvalidInput(f"{path} must be one of: {allowed}.", field=path) from None

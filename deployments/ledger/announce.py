@@ -18,7 +18,7 @@ from django.db import transaction
 CHANNEL = "pilothouse:changes"
 
 log = logging.getLogger(__name__)
-_quiet_until = 0.0
+_quiet = {"until": 0.0}
 
 
 @cache
@@ -37,12 +37,11 @@ def announce(kind: str, identity: int, version: int, *, team: int | None = None)
 
 
 def _publish(line: bytes) -> None:
-    global _quiet_until
-    if time.monotonic() < _quiet_until:
+    if time.monotonic() < _quiet["until"]:
         return
     try:
         _client().publish(CHANNEL, line)
     except redis.RedisError as error:
         # Without this pause a dead Redis would cost every change a second of waiting.
-        _quiet_until = time.monotonic() + 5
+        _quiet["until"] = time.monotonic() + 5
         log.warning("changes are not announced for now: %s", error)

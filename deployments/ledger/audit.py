@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from deployments.domain.actors import Actor
 from deployments.domain.states import Outcome
+from deployments.domain.subjects import Subject
 from deployments.models import AuditEntry, AuditHead
 
 # The fields that the digest covers, in this order.
@@ -39,18 +40,15 @@ FIELDS = (
     "manifest_digest",
 )
 MAX_DETAIL = 64 * 1024
+NOTHING = Subject()
 
 
 def record(
     actor: Actor,
     action: str,
+    subject: Subject = NOTHING,
     *,
     outcome: Outcome = Outcome.DONE,
-    object_type: str = "",
-    object_id: object = "",
-    object_name: str = "",
-    team_id: int | None = None,
-    cluster_id: int | None = None,
     operation_id: int | None = None,
     reason: str = "",
     before: Any = None,
@@ -64,11 +62,11 @@ def record(
         actor_name=actor.name[:150],
         source=actor.source[:200],
         action=action,
-        object_type=object_type,
-        object_id=str(object_id),
-        object_name=object_name[:300],
-        team_id=team_id,
-        cluster_id=cluster_id,
+        object_type=subject.type,
+        object_id=subject.id,
+        object_name=subject.name[:300],
+        team_id=subject.team_id,
+        cluster_id=subject.cluster_id,
         operation_id=operation_id,
         outcome=str(outcome),
         reason=reason,

@@ -43,20 +43,18 @@ COMPONENT = "app.kubernetes.io/component"
 def reassess(deployment_id: int, now: datetime) -> bool:
     """Assess a deployment anew and store the outcome; True where a page would show a difference.
 
-    The row is locked first, so that of two processes the later one judges by what both have written.
+    Most of the time nothing is new, and then nothing is locked or written. Else the row is locked and
+    judged again, so that of two processes the later one judges by what both have written.
     """
+    rows = Deployment.objects.select_related("revision").filter(pk=deployment_id, removed_at=None)
+    deployment = rows.first()
+    if deployment is None or not _news(deployment, *_judge(deployment, now)):
+        return False
     with transaction.atomic():
-        deployment = (
-            Deployment.objects.select_for_update(of=("self",))
-            .select_related("revision")
-            .filter(pk=deployment_id, removed_at=None)
-            .first()
-        )
+        deployment = rows.select_for_update(of=("self",)).first()
         if deployment is None:
             return False
-        confirmed = system.last_confirmed(deployment.cluster_id)
-        installing = system.changing(deployment_id)
-        found = assess(observed_stack(deployment, confirmed, now), now, installing)
+        found, confirmed = _judge(deployment, now)
         changed = _differs(deployment, found)
         update: dict[str, Any] = {"observed_at": confirmed}
         if changed:
@@ -73,6 +71,21 @@ def reassess(deployment_id: int, now: datetime) -> bool:
         if changed:
             announce_deployment(deployment_id)
     return changed
+
+
+def _judge(deployment: Deployment, now: datetime) -> tuple[Assessment, datetime | None]:
+    confirmed = system.last_confirmed(deployment.cluster_id)
+    installing = system.changing(deployment.pk)
+    return assess(observed_stack(deployment, confirmed, now), now, installing), confirmed
+
+
+def _news(deployment: Deployment, found: Assessment, confirmed: datetime | None) -> bool:
+    """Whether there is anything to write: other words, or a time that has moved on noticeably."""
+    if _differs(deployment, found) or (confirmed is None) != (deployment.observed_at is None):
+        return True
+    if confirmed is None or deployment.observed_at is None:
+        return False
+    return abs(confirmed - deployment.observed_at) > timedelta(seconds=15)
 
 
 def announce_deployment(deployment_id: int) -> None:

@@ -12,6 +12,7 @@ from deployments.domain.states import ACTIVE, CHANGING, EPHEMERAL, TERMINAL, Hea
 from deployments.models import Cluster, Deployment, ObservedObject, Operation, WatchState
 
 LIMIT = 500
+JUDGED_KINDS = ("Pod", "StatefulSet", "Deployment", "PersistentVolumeClaim")
 
 
 def watched_clusters() -> QuerySet[Cluster]:
@@ -53,10 +54,9 @@ def last_confirmed(cluster_id: int) -> datetime | None:
 
     Events do not count: they explain a state and are not part of it.
     """
-    states = WatchState.objects.filter(cluster_id=cluster_id).exclude(kind="Event")
-    times = list(states.values_list("confirmed_at", flat=True))
-    known = [time for time in times if time is not None]
-    return min(known) if known and len(known) == len(times) else None
+    states = WatchState.objects.filter(cluster_id=cluster_id, kind__in=JUDGED_KINDS)
+    times = [time for time in states.values_list("confirmed_at", flat=True) if time is not None]
+    return min(times) if len(times) == len(JUDGED_KINDS) else None
 
 
 def due_operations(now: datetime, again_after: datetime, silent_since: datetime) -> list[int]:

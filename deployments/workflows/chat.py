@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from deployments.domain.errors import ModelError, ServerFault
-from deployments.domain.spec import StackSpec, spec_from_json
 from deployments.domain.modelname import same_model
 from deployments.domain.names import ObjectNames
+from deployments.domain.spec import StackSpec, spec_from_json
 from deployments.gateways.kubernetes import ClusterClient, proxy_path
 from deployments.models import Deployment
 from deployments.workflows.access import client_for

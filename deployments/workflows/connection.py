@@ -48,15 +48,15 @@ def identify(run: Run) -> Done:
         _remember(cluster, error)
         raise
     if cluster.uid and cluster.uid != uid:
-        error = ClusterError(
+        other = ClusterError(
             "Another cluster answers at this address than the one that was connected.",
             tried="compare the uid of namespace kube-system",
             answered=f"{uid}, known is {cluster.uid}",
             remedy="If the cluster was rebuilt, remove it here and connect it anew.",
             retryable=False,
         )
-        _remember(cluster, error)
-        raise error
+        _remember(cluster, other)
+        raise other
     if not cluster.uid:
         _save(cluster, uid=uid)
     return Done("it is the cluster that was connected" if cluster.uid else f"uid {uid}")
@@ -65,7 +65,8 @@ def identify(run: Run) -> Done:
 def rights(run: Run) -> Done:
     """Ask about each right, everywhere; what is missing may still be granted in single namespaces."""
     client = client_for(_cluster(run))
-    missing, helpful = [], []
+    missing: list[str] = []
+    helpful: list[str] = []
     for right in (*RIGHTS, *HELPFUL_RIGHTS):
         run.hold.check()
         verdict = client.allowed(right.verb, right.group, right.resource, right.subresource)
@@ -81,7 +82,8 @@ def rights(run: Run) -> Done:
 
 def _cluster(run: Run) -> Cluster:
     assert run.operation.cluster is not None
-    return Cluster.objects.get(pk=run.operation.cluster_id)
+    run.operation.cluster.refresh_from_db()
+    return run.operation.cluster
 
 
 def _remember(cluster: Cluster, error: PilothouseError) -> None:

@@ -12,10 +12,12 @@ import logging
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
 
+from deployments.commands.subjects import of_deployment, of_operation
 from deployments.domain.actors import PILOTHOUSE, Actor
 from deployments.domain.errors import PilothouseError
 from deployments.domain.states import (
@@ -137,13 +139,13 @@ def _one_step(hold: Hold, operation: Operation, step: Step) -> bool:
         raise
     except Exception:
         log.exception("step %s failed unexpectedly", step.name)
-        error = PilothouseError(
+        fault = PilothouseError(
             "Pilothouse itself failed here; this is a fault of the program.",
             tried=f"{step.name} of “{operation.title}”",
             remedy=f"The worker's log has the details under operation={operation.pk}.",
             retryable=False,
         )
-        return _failed(hold, operation, step, error)
+        return _failed(hold, operation, step, fault)
     if isinstance(outcome, Wait):
         progress.end_step(
             claim, position, StepState.WAITING, outcome.waiting_for, memory=outcome.memory, log=True
@@ -197,12 +199,8 @@ def _audit_end(operation: Operation, outcome: Outcome, why: str) -> None:
     audit.record(
         on_behalf_of(operation),
         f"operation.{operation.kind}",
+        of_deployment(operation.deployment) if operation.deployment else of_operation(operation),
         outcome=outcome,
-        object_type="deployment" if operation.deployment_id else "operation",
-        object_id=operation.deployment_id or operation.pk,
-        object_name=str(operation.deployment or operation.title),
-        team_id=operation.team_id,
-        cluster_id=operation.cluster_id,
         operation_id=operation.pk,
         reason=why,
         manifest_digest=digest,
@@ -221,10 +219,10 @@ def on_behalf_of(operation: Operation) -> Actor:
 
 def pause_before(attempt: int, retry_after: float | None) -> float:
     """Seconds before try ``attempt + 1``: doubling with jitter, never less than the server asked for."""
-    grown = min(FIRST_PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE)
-    return max(grown * random.uniform(0.75, 1.25), retry_after or 0.0)
+    grown = min(FIRST_PAUSE * 2.0 ** (attempt - 1), LONGEST_PAUSE)
+    return max(grown * random.uniform(0.75, 1.25), retry_after or 0.0)  # noqa: S311  (no secret)
 
 
-def age(moment: Any) -> float:
+def age(moment: datetime) -> float:
     """Seconds since a moment in the past."""
     return (timezone.now() - moment).total_seconds()

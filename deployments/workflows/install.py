@@ -9,6 +9,7 @@ from django.db.models import F, Max
 from django.utils import timezone
 
 from deployments.commands.pulls import ensure_pull
+from deployments.commands.subjects import of_deployment
 from deployments.domain.errors import (
     ClusterError,
     ManifestRefused,
@@ -19,10 +20,11 @@ from deployments.domain.errors import (
 from deployments.domain.findings import blocking
 from deployments.domain.spec import StackSpec, StorageMode, spec_from_json, spec_to_json
 from deployments.domain.states import OperationState
-from deployments.gateways.kubernetes import ClusterClient, ObjectRef
+from deployments.gateways.kubernetes import ClusterClient, ObjectRef, ResourceKind
 from deployments.gateways.kubernetes.applyset import parent_object, prune_candidates, read_parent
 from deployments.ledger import audit, transitions, vault
 from deployments.manifests.masking import digest, mask_secrets
+from deployments.manifests.types import Manifest
 from deployments.models import Deployment, Operation, OwnedObject, Release, Revision
 from deployments.workflows import preflight as checks
 from deployments.workflows.access import client_for
@@ -247,11 +249,7 @@ def _release(run: Run, stack: Stack) -> Release:
         audit.record(
             on_behalf_of(operation),
             "release.make",
-            object_type="deployment",
-            object_id=deployment.pk,
-            object_name=str(deployment),
-            team_id=deployment.team_id,
-            cluster_id=deployment.cluster_id,
+            of_deployment(deployment),
             operation_id=operation.pk,
             reason=operation.reason,
             after={"release": release.number, "objects": len(masked)},
@@ -285,7 +283,7 @@ def _apply_all(
     return applied
 
 
-def _make_namespace(client: ClusterClient, deployment: Deployment, manifest: dict) -> dict | None:
+def _make_namespace(client: ClusterClient, deployment: Deployment, manifest: Manifest) -> Manifest | None:
     """Make the namespace where it is missing. One that a person made is used and never becomes ours."""
     ref = ObjectRef.of(manifest)
     try:
@@ -302,7 +300,7 @@ def _make_namespace(client: ClusterClient, deployment: Deployment, manifest: dic
     return None
 
 
-def _own(deployment: Deployment, applied: dict[str, ObjectRef], live: dict | None) -> None:
+def _own(deployment: Deployment, applied: dict[str, ObjectRef], live: Manifest | None) -> None:
     if live is None:
         return
     ref, uid = ObjectRef.of(live), live["metadata"]["uid"]
@@ -317,7 +315,7 @@ def _own(deployment: Deployment, applied: dict[str, ObjectRef], live: dict | Non
     )
 
 
-def _kinds_of(deployment: Deployment) -> set:
+def _kinds_of(deployment: Deployment) -> set[ResourceKind]:
     return {
         ObjectRef(row.api_version, row.kind, row.name, row.namespace).resource_kind
         for row in deployment.owned.filter(gone_at=None, by_controller=False).exclude(kind="Namespace")
@@ -344,7 +342,7 @@ def _prune(
     return pruned
 
 
-def _explained(error: ManifestRefused, manifest: dict) -> ManifestRefused:
+def _explained(error: ManifestRefused, manifest: Manifest) -> ManifestRefused:
     """A refusal that names what cannot change, where that is what it is about."""
     if manifest["kind"] == "StatefulSet" and "updates to statefulset spec" in error.answered:
         return ManifestRefused(

@@ -21,7 +21,6 @@ PASS, WARN, FAIL, CANNOT_TELL = (
     FindingLevel.FAIL,
     FindingLevel.CANNOT_TELL,
 )
-LEVELS = (FAIL, WARN, CANNOT_TELL, PASS)
 STORAGE_CLASS = ResourceKind("storage.k8s.io/v1", "StorageClass")
 INGRESS_CLASS = ResourceKind("networking.k8s.io/v1", "IngressClass")
 INGRESS = ResourceKind("networking.k8s.io/v1", "Ingress")

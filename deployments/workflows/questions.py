@@ -15,6 +15,7 @@ from deployments.domain.errors import (
     ManifestRefused,
     ObjectMissing,
 )
+from deployments.domain.states import FindingLevel
 from deployments.gateways.kubernetes import ClusterClient, ObjectRef
 from deployments.manifests.masking import mask_secrets
 from deployments.manifests.types import Manifest
@@ -35,7 +36,7 @@ def preflight(run: Run) -> Done:
         found = checks.findings(client_for(run.operation.cluster), _stack(run), create_namespace=True)
     except (ClusterUnreachable, CredentialRefused) as error:
         found = [checks.answered_nothing(error)]
-    counts = {level: sum(finding.level == level for finding in found) for level in checks.LEVELS}
+    counts = {str(level): sum(finding.level is level for finding in found) for level in FindingLevel}
     words = f"{counts['fail']} problems, {counts['warn']} warnings, {counts['pass']} pass"
     return Done(words, result={"findings": [finding.to_json() for finding in found]})
 

@@ -11,6 +11,7 @@ from deployments.domain.actors import PILOTHOUSE, Actor
 from deployments.domain.errors import Denied, InvalidInput
 from deployments.domain.spec import ModelSpec, StackSpec
 from deployments.domain.states import Role
+from deployments.domain.subjects import Subject
 from deployments.ledger import audit
 from deployments.models import AuditEntry, AuditHead, Profile, Team
 from tests.core.conftest import member
@@ -73,7 +74,7 @@ def test_the_database_refuses_to_alter_or_delete() -> None:
 @pytest.mark.parametrize("field", [*audit.FIELDS, "digest", "previous", "hash"])
 def test_an_alteration_behind_the_triggers_is_found(field: str) -> None:
     for number in range(3):
-        audit.record(PILOTHOUSE, f"act {number}", object_id=number, after={"n": number})
+        audit.record(PILOTHOUSE, f"act {number}", Subject("x", str(number)), after={"n": number})
     altered = {
         "at": "2020-01-01 00:00:00",
         "actor_id": 7,
