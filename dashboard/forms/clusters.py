@@ -1,0 +1,122 @@
+"""What is asked when a cluster is connected, given another credential or removed."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from deployments.models import Team
+
+KUBECONFIG, IN_CLUSTER = "kubeconfig", "in_cluster"
+MAX_FILE = 1024 * 1024
+# A namespace, or a pattern of one with "*" and "?".
+PATTERN = re.compile(r"[a-z0-9*?]([a-z0-9*?-]{0,61}[a-z0-9*?])?")
+
+
+class CredentialForm(forms.Form):
+    """How Pilothouse proves itself. The text of a kubeconfig is never rendered back: ``held`` is its
+    sealed form, so that the next try need not paste it again."""
+
+    way = forms.ChoiceField(
+        label=_("Credential"),
+        choices=[(KUBECONFIG, _("A kubeconfig")), (IN_CLUSTER, _("The service account of this pod"))],
+        initial=KUBECONFIG,
+        widget=forms.RadioSelect,
+    )
+    kubeconfig = forms.CharField(
+        label=_("Kubeconfig"),
+        required=False,
+        strip=False,
+        widget=forms.Textarea(
+            attrs={"rows": 9, "class": "mono", "spellcheck": "false", "autocomplete": "off"}
+        ),
+        help_text=_(
+            "From kubectl config view --minify --flatten --raw. Programs, files and proxies named in it are "
+            "refused, never run. It is encrypted when it is stored and never shown again."
+        ),
+    )
+    file = forms.FileField(label=_("Or a file"), required=False)
+    context = forms.ChoiceField(label=_("Context"), required=False)
+    held = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, contexts: list[tuple[str, str]] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["way"].widget.notes = {  # type: ignore[attr-defined]
+            KUBECONFIG: _("for any cluster that Pilothouse can reach"),
+            IN_CLUSTER: _("where Pilothouse itself runs in the cluster"),
+        }
+        self.offer(contexts or [])
+
+    def offer(self, contexts: list[tuple[str, str]]) -> None:
+        """Let the reader choose one of (name, server); no question where there is one or none."""
+        field = self.fields["context"]
+        assert isinstance(field, forms.ChoiceField)
+        given = str(self.data.get("context", "")) if self.is_bound else ""
+        choices = [(name, f"{name} ({server})" if server else name) for name, server in contexts]
+        if given and given not in dict(choices):
+            choices.append((given, given))
+        field.choices = [("", _("Choose a context")), *choices]
+        self.several = len(contexts) > 1
+
+    def text(self) -> str | bytes:
+        """What was uploaded, or else pasted; at most a byte more than may be read."""
+        uploaded = self.cleaned_data.get("file")
+        if uploaded:
+            content: bytes = uploaded.read(MAX_FILE + 1)
+            return content
+        return str(self.cleaned_data.get("kubeconfig") or "")
+
+    def forget_text(self) -> None:
+        """Leave the pasted text out of what is rendered: it holds a credential."""
+        self.data = self.data.copy()
+        self.data["kubeconfig"] = ""
+
+
+class ConnectForm(CredentialForm):
+    """A new cluster, and who may use it."""
+
+    name = forms.CharField(
+        label=_("Name"), max_length=63, help_text=_("How people call it, such as fra-l40s.")
+    )
+    teams = forms.ModelMultipleChoiceField(
+        label=_("Teams that may use it"),
+        queryset=Team.objects.none(),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("Without any, only site admins see it."),
+    )
+    namespaces = forms.CharField(
+        label=_("Namespaces"),
+        initial="*",
+        help_text=_("Where these teams may install: names or patterns such as llm-*, parted by blanks."),
+    )
+    field_order = ["name", "way", "kubeconfig", "file", "context", "teams", "namespaces", "held"]
+
+    def __init__(self, *args: Any, teams: Any = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["teams"]
+        assert isinstance(field, forms.ModelMultipleChoiceField)
+        if teams is not None:
+            field.queryset = teams
+
+    def clean_namespaces(self) -> list[str]:
+        given = re.split(r"[\s,]+", str(self.cleaned_data["namespaces"]).strip())
+        for pattern in given:
+            if not PATTERN.fullmatch(pattern):
+                raise forms.ValidationError(
+                    _("“%(pattern)s” can match no namespace: small letters, digits, dashes, * and ?."),
+                    params={"pattern": pattern[:63]},
+                )
+        return list(dict.fromkeys(given))
+
+
+class RemoveForm(forms.Form):
+    """The name, typed, and why."""
+
+    confirm = forms.CharField(required=False)
+    reason = forms.CharField(
+        label=_("Reason"), required=False, max_length=500, help_text=_("Kept in the audit.")
+    )
