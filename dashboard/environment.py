@@ -52,7 +52,6 @@ class Environment(BaseSettings):
     pull_concurrency: int = Field(default=100, ge=1, le=1000)
     pull_stall_seconds: int = Field(default=60, ge=1)
     installation_name: str = Field(default="pilothouse", pattern=r"^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$")
-    email_url: str = ""
 
     @field_validator("encryption_keys", "allowed_hosts", mode="before")
     @classmethod
@@ -69,8 +68,7 @@ class Environment(BaseSettings):
                 Fernet(key)
             except ValueError:
                 raise ValueError(
-                    "each key must be 32 bytes in URL-safe base64; "
-                    "`python manage.py generate_key` prints one"
+                    "each key must be 32 bytes in URL-safe base64; `python manage.py generate_key` prints one"
                 ) from None
         return keys
 
@@ -131,9 +129,7 @@ def load() -> Environment:
     try:
         env = Environment()
     except ValidationError as error:
-        lines = [
-            f"{'.'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors()
-        ]
+        lines = [f"{'.'.join(str(part) for part in e['loc']).upper()}: {e['msg']}" for e in error.errors()]
         raise ImproperlyConfigured("The environment is not usable:\n  " + "\n  ".join(lines)) from None
     env.var_dir = env.var_dir.absolute()
     missing = [
@@ -149,9 +145,7 @@ def load() -> Environment:
     if not env.secret_key:
         env.secret_key = _generated(env.var_dir, "secret_key", secrets.token_urlsafe(50))
     if not env.encryption_keys:
-        env.encryption_keys = [
-            _generated(env.var_dir, "encryption_key", Fernet.generate_key().decode())
-        ]
+        env.encryption_keys = [_generated(env.var_dir, "encryption_key", Fernet.generate_key().decode())]
     if not env.database_url:
         env.var_dir.mkdir(parents=True, exist_ok=True)
         env.database_url = f"sqlite:///{env.var_dir / 'pilothouse.sqlite3'}"

@@ -154,6 +154,13 @@ def test_every_requirement_is_one_version_with_digests(name: str) -> None:
         assert "--hash=sha256:" in package, package[:80]
 
 
+def test_every_setting_is_documented() -> None:
+    text = (ROOT / "docs/operations.md").read_text()
+    assert {name.upper() for name in Environment.model_fields} == set(
+        re.findall(r"`([A-Z_]+)`", "".join(re.findall(r"^\| (`[A-Z_`, ]+) \|", text, re.MULTILINE)))
+    )
+
+
 def test_the_start_script_refuses_an_unknown_command() -> None:
     done = subprocess.run([sys.executable, str(ROOT / "run"), "tset"], capture_output=True, text=True)
     assert done.returncode == 1
