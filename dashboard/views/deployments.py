@@ -12,8 +12,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from dashboard import chat_directory
 from dashboard.access import actor, chosen_team
+from dashboard.chat_tickets import Visitor, enter_url
 from dashboard.presenters import stack
 from dashboard.presenters.parts import CodeLine, Column, Evidence, Link, numbered, ordering
 from dashboard.presenters.progress import running_item
@@ -24,7 +24,7 @@ from deployments.commands import uninstall as uninstalling
 from deployments.domain.diffing import ABSENT, DiffLine, changes, to_yaml_lines, yaml_diff
 from deployments.domain.errors import Conflict, Denied, InvalidInput
 from deployments.domain.states import ACTIVE, Health, OperationKind
-from deployments.models import Deployment, Release
+from deployments.models import Deployment, Release, User
 from deployments.policies import NEEDS, Action, may
 from deployments.selectors import deployments as selector
 from deployments.selectors import lookup, scope
@@ -213,9 +213,16 @@ def check(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_GET
 def chat(request: HttpRequest, pk: int) -> HttpResponse:
-    """Go to the chat's own host with a fresh ticket; each visit makes one, and it opens once."""
-    address = chat_directory.entrance(actor(request), pk, request.get_host())
-    response = HttpResponseRedirect(address)
+    """Go to the chat's own host with a fresh ticket: each visit makes one, it opens once and soon."""
+    who, user = actor(request), request.user
+    row = lookup.deployment(who, pk)
+    if row.removed_at is not None:
+        raise Conflict(_("This deployment was uninstalled."))
+    if not may(who, Action.CHAT, row.team_id):
+        raise Denied(_("This needs the role %(role)s.") % {"role": NEEDS[Action.CHAT]})
+    assert isinstance(user, User) and request.session.session_key
+    visitor = Visitor(row.public_id, user.pk, request.session.session_key, user.get_session_auth_hash())
+    response = HttpResponseRedirect(enter_url(visitor))
     response["Cache-Control"] = "no-store"
     response["Referrer-Policy"] = "no-referrer"
     return response
