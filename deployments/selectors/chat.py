@@ -6,6 +6,7 @@ from django.conf import settings
 
 from deployments import policies
 from deployments.domain.actors import Actor
+from deployments.domain.errors import Denied
 from deployments.domain.names import ObjectNames
 from deployments.domain.spec import spec_from_json
 from deployments.gateways.chat import ChatTarget
@@ -29,7 +30,8 @@ def chat_target(actor: Actor, public_id: str) -> ChatTarget | None:
 
 def target_of(actor: Actor, deployment: Deployment) -> ChatTarget:
     """The same for a row that is at hand."""
-    policies.require(actor, Action.CHAT, deployment.team_id)
+    if not policies.may(actor, Action.CHAT, deployment.team_id):
+        raise Denied("Your role does not include chatting here.", remedy="Ask an owner of the team.")
     release = deployment.releases.exclude(applied_at=None).first()
     spec = spec_from_json(release.spec if release else deployment.revision.spec)
     names = ObjectNames(deployment.name)
