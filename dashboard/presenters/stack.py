@@ -166,7 +166,8 @@ def _pod_state(data: dict[str, Any], conditions: dict[Any, Any]) -> tuple[str, s
     if phase == "Running":
         if conditions.get("Ready", {}).get("status") == "True":
             return "healthy", "healthy", _("Running"), ""
-        return "progressing", "progressing", _("Not ready yet"), conditions.get("Ready", {}).get("message", "")
+        why = conditions.get("Ready", {}).get("message", "")
+        return "progressing", "progressing", _("Not ready yet"), why
     placed = conditions.get("PodScheduled", {})
     if placed.get("status") == "False":
         return "degraded", "degraded", _("Cannot be placed"), placed.get("message", "")

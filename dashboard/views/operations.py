@@ -23,7 +23,7 @@ from deployments.commands import operations as commands
 from deployments.domain.errors import Conflict, Denied, InvalidInput
 from deployments.domain.states import EPHEMERAL, OperationKind, OperationState
 from deployments.models import Operation, PullProgress
-from deployments.policies import Action, NEEDS
+from deployments.policies import NEEDS, Action
 from deployments.selectors import lookup
 from deployments.selectors import operations as selector
 
@@ -106,7 +106,7 @@ def _page(request: HttpRequest, pk: int) -> dict[str, Any]:
     total = progress.summed(found.pulls)
     now = timezone.now()
     state = OperationState(row.state)
-    objects = ["operation:%d" % row.pk, *(f"operation:{pull.operation_id}" for pull in found.pulls)]
+    objects = [f"operation:{row.pk}", *(f"operation:{pull.operation_id}" for pull in found.pulls)]
     if row.deployment_id:
         objects.append(f"deployment:{row.deployment_id}")
     return {
@@ -121,7 +121,10 @@ def _page(request: HttpRequest, pk: int) -> dict[str, Any]:
         "total": total,
         "spark": progress.spark([pull for pull in found.pulls if pull.phase != "done"]),
         "pulls": [_pull(pull) for pull in found.pulls],
-        "log": [LogLine(line.at, line.step, line.text, "warning" if line.warning else "info") for line in found.log],
+        "log": [
+            LogLine(line.at, line.step, line.text, "warning" if line.warning else "info")
+            for line in found.log
+        ],
         "findings": _findings(row.result.get("findings")),
         "objects": _objects(row.result.get("objects")),
         "asked": row.result.get("asked", True),
