@@ -74,7 +74,7 @@ class RunningSandbox:
         with opener.open(message, timeout=30) as answer:
             raw = answer.read()
             found = {name.lower(): value for name, value in answer.headers.items()}
-            if "json" in found.get("content-type", "") and raw:
+            if found.get("content-type", "").startswith("application/json") and raw:
                 return answer.status, found, json.loads(raw)
             return answer.status, found, raw.decode()
 

@@ -1,0 +1,198 @@
+"""What a fault changes in the world at the moment it is switched: nodes, quotas, containers, models, watches."""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import TYPE_CHECKING, Any
+
+from sandbox import status
+from sandbox.backend import RequestInfo
+from sandbox.world import modelname
+from sandbox.world.controllers.claims import Claims
+from sandbox.world.faults import Fault
+from sandbox.world.objects import name_of, namespace_of, spec_of, status_of
+
+if TYPE_CHECKING:
+    from sandbox.world.containers import ContainerRunner
+    from sandbox.world.process import Process
+    from sandbox.world.world import World
+
+Object = dict[str, Any]
+
+TAINT_KEY = "sandbox/taint"
+QUOTA = "sandbox-fault"
+EVICTION_SECONDS = 300.0
+
+
+class Reactions:
+    """Calls itself for each switched fault, by name."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._tainted: dict[str, tuple[str, str]] = {}
+        self._quotas: set[str] = set()
+
+    def changed(self, name: str) -> None:
+        react = getattr(self, f"_{name}", None)
+        if react is not None:
+            react(self.world.faults.get(name))
+
+    def _nodes(self, fault: Fault | None) -> set[str]:
+        """Names of the nodes that a fault covers."""
+        if fault is None:
+            return set()
+        pattern = str(fault.params.get("node", "*"))
+        return {name for name in self.world.nodes.specs if fnmatch.fnmatchcase(name, pattern)}
+
+    # ---- nodes
+
+    def _no_gpu(self, fault: Fault | None) -> None:
+        gone = self._nodes(fault)
+        for name in self.world.nodes.specs:
+            self.world.nodes.set_devices(name, name not in gone)
+
+    def _node_not_ready(self, fault: Fault | None) -> None:
+        world = self.world
+        world.silent = self._nodes(fault)
+        for name in world.nodes.specs:
+            world.nodes.set_ready(name, name not in world.silent)
+        for worker in tuple(world.kubelet.workers.values()):
+            worker.publish()
+        if fault is not None:
+            world.clock.call_later(EVICTION_SECONDS, lambda: self._evict(fault))
+
+    def _evict(self, fault: Fault) -> None:
+        """Pods of a node that stays away are deleted; they stay Terminating until it is back."""
+        if self.world.faults.get(fault.name) is not fault:
+            return
+        for worker in tuple(self.world.kubelet.workers.values()):
+            if worker.node in self.world.silent:
+                self.world.recorder.event(
+                    worker.pod,
+                    "Normal",
+                    "TaintManagerEviction",
+                    f"Marking for deletion Pod {namespace_of(worker.pod)}/{name_of(worker.pod)}",
+                    "taint-eviction-controller",
+                )
+                self.world.store.delete("Pod", namespace_of(worker.pod), name_of(worker.pod))
+
+    def _taint(self, fault: Fault | None) -> None:
+        store = self.world.store
+        for name, (key, effect) in self._tainted.items():
+
+            def untaint(node: Object, key: str = key, effect: str = effect) -> None:
+                kept = [
+                    taint
+                    for taint in spec_of(node).get("taints") or []
+                    if (taint["key"], taint["effect"]) != (key, effect)
+                ]
+                if kept:
+                    node["spec"]["taints"] = kept
+                else:
+                    node["spec"].pop("taints", None)
+
+            store.mutate("Node", None, name, untaint)
+        self._tainted.clear()
+        if fault is None:
+            return
+        key, effect = fault.text("key", TAINT_KEY), fault.text("effect", "NoSchedule")
+
+        def taint(node: Object) -> None:
+            node["spec"].setdefault("taints", []).append({"key": key, "effect": effect})
+
+        for name in self._nodes(fault):
+            store.mutate("Node", None, name, taint)
+            self._tainted[name] = (key, effect)
+
+    # ---- namespaces
+
+    def _quota(self, fault: Fault | None) -> None:
+        store = self.world.store
+        for namespace in self._quotas:
+            if store.get("ResourceQuota", namespace, QUOTA) is not None:
+                store.delete("ResourceQuota", namespace, QUOTA)
+        self._quotas.clear()
+        if fault is None:
+            return
+        pattern = str(fault.params.get("namespace", "default"))
+        for namespace in store.list("Namespace"):
+            name = name_of(namespace)
+            if fnmatch.fnmatchcase(name, pattern) and status_of(namespace).get("phase") == "Active":
+                hard = fault.params.get("hard") or {"pods": "0"}
+                store.create(
+                    "ResourceQuota", {"metadata": {"name": QUOTA, "namespace": name}, "spec": {"hard": hard}}
+                )
+                self._quotas.add(name)
+
+    def _unbound_claims(self, fault: Fault | None) -> None:
+        if fault is not None:
+            return
+        for controller in self.world.manager.controllers:
+            if isinstance(controller, Claims):
+                controller.retry()
+
+    # ---- containers and models
+
+    def _crash_loop(self, fault: Fault | None) -> None:
+        if fault is None:
+            return
+        for worker in tuple(self.world.kubelet.workers.values()):
+            for runner in worker.runners.values():
+                if runner.process is not None:
+                    self.break_container(runner, runner.process)
+
+    _oom = _crash_loop
+
+    def break_container(self, runner: ContainerRunner, process: Process) -> None:
+        """End a container soon if a fault says so."""
+        world = self.world
+        for name in ("crash_loop", "oom"):
+            fault = world.faults.find(name, pod=process.pod, image=runner.container["image"])
+            if fault is None or process.exited.done():
+                continue
+
+            async def end(fault: Fault = fault, name: str = name) -> None:
+                await world.clock.sleep(fault.number("seconds", 1.0))
+                world.faults.use(fault)
+                if name == "oom":
+                    process.end(137, "OOMKilled")
+                else:
+                    process.log.write(
+                        fault.text("text", "SIMULATED crash: the practice cluster was told to fail")
+                    )
+                    process.end(int(fault.number("code", 1)))
+
+            process.spawn(end())
+
+    def _lost_model(self, fault: Fault | None) -> None:
+        if fault is None:
+            return
+        for worker in tuple(self.world.kubelet.workers.values()):
+            for runner in worker.runners.values():
+                if runner.process is None or self.world.faults.find("lost_model", pod=worker.pod) is None:
+                    continue
+                for volume in self.world.volumes_of(runner.process):
+                    for key in tuple(volume.models):
+                        name = modelname.parse(key)
+                        if name is not None and fault.matches(model=name.shortest):
+                            volume.remove(key)
+
+    # ---- watches
+
+    def _end_watches(self, fault: Fault | None, error: status.ApiError | None) -> None:
+        if fault is None or self.world.server is None:
+            return
+
+        def wanted(info: RequestInfo) -> bool:
+            return fault.matches(
+                namespace=info.namespace or None, path=info.path, resource=info.resource, verb="watch"
+            )
+
+        if self.world.server.end_watches(wanted, error):
+            self.world.faults.use(fault)
+
+    def _watch_close(self, fault: Fault | None) -> None:
+        self._end_watches(fault, None)
+
+    def _gone_410(self, fault: Fault | None) -> None:
+        self._end_watches(fault, status.expired("too old resource version: 1 (2)"))
