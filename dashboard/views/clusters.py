@@ -19,10 +19,10 @@ from dashboard.forms.faults import place
 from dashboard.presenters.clusters import connection
 from dashboard.presenters.parts import Column, Fact, Step
 from deployments.commands import clusters as commands
+from deployments.commands.holding import held, hold
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, InvalidInput
 from deployments.domain.states import OperationState
-from deployments.gateways.kubernetes import ClusterCredential
 from deployments.models import Operation
 from deployments.policies import Action, may, require
 from deployments.selectors import clusters as selector
@@ -165,7 +165,7 @@ def credential(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "clusters/credential.html", {**values, "form": form}, status=422)
 
 
-def _credential(who: Actor, form: CredentialForm) -> ClusterCredential | None:
+def _credential(who: Actor, form: CredentialForm) -> commands.Credential | None:
     """The credential that the form gives, or None with an error at the field.
 
     What was pasted is sealed into ``held``, and the contexts are offered where there are several.
@@ -175,14 +175,14 @@ def _credential(who: Actor, form: CredentialForm) -> ClusterCredential | None:
             return commands.service_account_credential()
         text = form.text()
         if not text and form.cleaned_data.get("held"):
-            text = commands.held_kubeconfig(who, form.cleaned_data["held"])
+            text = held(who, form.cleaned_data["held"], field="kubeconfig")
         if not text:
             form.add_error("kubeconfig", _("Paste a kubeconfig, or choose a file."))
             return None
         found, _current = commands.contexts(text)
         form.offer(found)
         form.data = form.data.copy()
-        form.data["held"] = commands.hold_kubeconfig(who, text)
+        form.data["held"] = hold(who, text)
         return commands.read_credential(
             text,
             form.cleaned_data.get("context") or form.data.get("context") or None,

@@ -13,7 +13,7 @@ from deployments.commands.base import checked_reason, command
 from deployments.commands.plans import STEPS
 from deployments.commands.subjects import of_cluster
 from deployments.domain.actors import Actor
-from deployments.domain.errors import Conflict, InvalidInput, Unreadable
+from deployments.domain.errors import Conflict, InvalidInput
 from deployments.domain.states import OperationKind
 from deployments.domain.subjects import Subject
 from deployments.gateways.kubernetes import (
@@ -28,8 +28,8 @@ from deployments.models import Cluster, ClusterGrant, Operation, Release, Revisi
 from deployments.policies import Action, require
 from deployments.selectors import lookup
 
+Credential = ClusterCredential
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._ -]{0,61}[A-Za-z0-9])?")
-HELD_FOR = 3600  # seconds that a form may keep a kubeconfig between two tries
 
 
 def contexts(text: str | bytes) -> tuple[list[tuple[str, str]], str]:
@@ -47,30 +47,6 @@ def read_credential(
     """What is kept of one context of a kubeconfig. Raises :class:`InvalidInput` at ``kubeconfig``, or
     at ``context`` where there are several and none was chosen."""
     return import_context(read_kubeconfig(text), context or None, allow_loopback=allow_loopback)
-
-
-def hold_kubeconfig(actor: Actor, text: str | bytes) -> str:
-    """A kubeconfig sealed for the next try of a form of the same person, so that a page need not carry
-    it in clear. Raises :class:`InvalidInput` where it is too long or not text."""
-    file = text.decode("utf-8-sig", "replace") if isinstance(text, bytes) else text
-    held = {"kubeconfig": file, "by": actor.user_id, "until": timezone.now().timestamp() + HELD_FOR}
-    return vault.seal(held).decode("ascii")
-
-
-def held_kubeconfig(actor: Actor, held: str) -> str:
-    """What :func:`hold_kubeconfig` sealed. Raises :class:`InvalidInput` where it is another person's,
-    older than an hour or not readable: it has to be pasted again."""
-    try:
-        found = vault.unseal(held.encode("ascii", "replace"))
-    except Unreadable:
-        found = {}
-    if not isinstance(found, dict) or found.get("by") != actor.user_id or not actor.user_id:
-        raise InvalidInput("The kubeconfig is no longer held.", field="kubeconfig", remedy="Paste it again.")
-    if float(found.get("until", 0)) < timezone.now().timestamp():
-        raise InvalidInput(
-            "The kubeconfig was held for an hour.", field="kubeconfig", remedy="Paste it again."
-        )
-    return str(found["kubeconfig"])
 
 
 def service_account_credential() -> ClusterCredential:
