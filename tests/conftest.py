@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import import_module
 
 import pytest
-from django.apps import apps
 from django.core.management import call_command
-from django.db import connection
 
-GROUND = import_module("deployments.migrations.0002_ground")
+from tests.ground import lay_rows, set_triggers
 
 
 @pytest.fixture(autouse=True)
@@ -36,12 +33,10 @@ def ground(request: pytest.FixtureRequest) -> Iterator[None]:
     """For tests with real transactions: Django empties every table after each of them, ground rows
     included, and the audit's triggers would refuse that. So they go before and come back after."""
     request.getfixturevalue("transactional_db")
-    with connection.schema_editor() as editor:
-        if not apps.get_model("deployments", "AuditHead").objects.exists():
-            GROUND.first_rows(apps, editor)
-    _triggers(present=True)
+    lay_rows()
+    set_triggers(present=True)
     yield
-    _triggers(present=False)
+    set_triggers(present=False)
 
 
 @pytest.fixture(scope="session")
@@ -55,10 +50,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marker = item.get_closest_marker("django_db")
         if marker and marker.kwargs.get("transaction"):
             item.fixturenames.insert(0, "ground")  # type: ignore[attr-defined]
-
-
-def _triggers(*, present: bool) -> None:
-    with connection.schema_editor() as editor:
-        GROUND.no_triggers(apps, editor)
-        if present:
-            GROUND.triggers(apps, editor)

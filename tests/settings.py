@@ -9,6 +9,7 @@ _directory = tempfile.TemporaryDirectory(prefix="pilothouse-test-")
 os.environ["VAR_DIR"] = _directory.name
 os.environ["REDIS_URL"] = "redis://127.0.0.1:1/0"  # nothing listens: a test that needs one starts it
 os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "")
+os.environ["ALLOW_LOOPBACK_CLUSTERS"] = "true"  # the practice cluster lives there
 os.environ.setdefault("SECRET_KEY", "only for tests, and of a sensible length")
 os.environ.setdefault("ENCRYPTION_KEYS", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
 

@@ -101,8 +101,9 @@ class Keeper:
             idle = 0 if holds else idle + 1
             if holds:
                 self._beat(holds)
+            else:
+                connection.close()  # none held while there is nothing to hold it for
             threading.Event().wait(BEAT_SECONDS)
-        connection.close()
 
     def _beat(self, holds: list[Hold]) -> None:
         by_id = {hold.claim.operation_id: hold for hold in holds}

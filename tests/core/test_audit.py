@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 from django.db import DatabaseError, connection, transaction
 
 from deployments.commands.profiles import create_profile
@@ -15,6 +19,7 @@ from deployments.domain.subjects import Subject
 from deployments.ledger import audit
 from deployments.models import AuditEntry, AuditHead, Profile, Team
 from tests.core.conftest import member
+from tests.ground import set_triggers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -101,28 +106,18 @@ def test_a_removed_tail_is_found() -> None:
 
 def test_a_missing_trigger_fails_the_system_check() -> None:
     with connection.cursor() as cursor:
-        cursor.execute("DROP TRIGGER audit_no_update")
+        on = " ON deployments_auditentry" if connection.vendor == "postgresql" else ""
+        cursor.execute(f"DROP TRIGGER audit_no_update{on}")
+    with pytest.raises(SystemCheckError, match="audit_no_update"):
+        call_command("check", databases=["default"], tags=["database"])
+    set_triggers(present=True)
+    call_command("check", databases=["default"], tags=["database"])
+
+
+@contextmanager
+def _without_triggers() -> Iterator[None]:
+    set_triggers(present=False)
     try:
-        with pytest.raises(Exception, match="audit_no_update"):
-            call_command("check", databases=["default"], tags=["database"])
+        yield
     finally:
-        _restore()
-
-
-class _without_triggers:
-    def __enter__(self) -> None:
-        with connection.cursor() as cursor:
-            for name in ("audit_no_update", "audit_no_delete"):
-                cursor.execute(f"DROP TRIGGER {name}")
-
-    def __exit__(self, *_: object) -> None:
-        _restore()
-
-
-def _restore() -> None:
-    with connection.cursor() as cursor:
-        for name, verb in (("audit_no_update", "UPDATE"), ("audit_no_delete", "DELETE")):
-            cursor.execute(
-                f"CREATE TRIGGER IF NOT EXISTS {name} BEFORE {verb} ON deployments_auditentry "
-                "BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END"
-            )
+        set_triggers(present=True)
