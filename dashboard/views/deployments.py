@@ -171,6 +171,8 @@ def _section(
         values["proof"] = proof_facts(page.last_chat.result.get("chat")) if page.last_chat else []
     elif tab == "chat":
         values |= _chat(page, spec)
+        if not values["chat_reason"]:
+            values["frame"] = _entrance(request, row)
     elif tab == "events":
         values["events"] = [stack.event(item) for item in selector.events(row)]
     elif tab == "releases":
@@ -214,18 +216,23 @@ def check(request: HttpRequest, pk: int) -> HttpResponse:
 @require_GET
 def chat(request: HttpRequest, pk: int) -> HttpResponse:
     """Go to the chat's own host with a fresh ticket: each visit makes one, it opens once and soon."""
-    who, user = actor(request), request.user
+    who = actor(request)
     row = lookup.deployment(who, pk)
     if row.removed_at is not None:
         raise Conflict(_("This deployment was uninstalled."))
     if not may(who, Action.CHAT, row.team_id):
         raise Denied(_("This needs the role %(role)s.") % {"role": NEEDS[Action.CHAT]})
-    assert isinstance(user, User) and request.session.session_key
-    visitor = Visitor(row.public_id, user.pk, request.session.session_key, user.get_session_auth_hash())
-    response = HttpResponseRedirect(enter_url(visitor))
+    response = HttpResponseRedirect(_entrance(request, row))
     response["Cache-Control"] = "no-store"
     response["Referrer-Policy"] = "no-referrer"
     return response
+
+
+def _entrance(request: HttpRequest, row: Deployment) -> str:
+    """A fresh way into the chat: good for a minute and one use, by this session of this person."""
+    user, key = request.user, request.session.session_key
+    assert isinstance(user, User) and key
+    return enter_url(Visitor(row.public_id, user.pk, key, user.get_session_auth_hash()))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
