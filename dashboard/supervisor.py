@@ -22,8 +22,8 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before a dead program is started again
 STEADY_SECONDS = 30.0  # a program that lived so long starts with the first pause again
-STOP_SECONDS = 4.0  # for the programs that people and work depend on
-LAST_SECONDS = 0.8  # for what those stood on
+STOP_SECONDS = 3.6  # for the programs that people and work depend on
+LAST_SECONDS = 0.7  # for what those stood on
 REPEAT_SECONDS = 60.0  # a line that differs from an earlier one in digits only is not repeated sooner
 DIGITS = re.compile(r"\d+")
 LOUD = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b")
