@@ -52,7 +52,7 @@ def read(kind: ResourceKind, obj: Raw) -> Seen | None:
     labels = _map(meta.get("labels"))
     data = {
         "labels": {
-            key: labels[key]
+            key: _text(labels[key], 63)
             for key in ("app.kubernetes.io/component", "app.kubernetes.io/instance")
             if isinstance(labels.get(key), str)
         },
