@@ -53,7 +53,11 @@ def world_maker(arguments: argparse.Namespace) -> Callable[[Store], Any]:
     """The simulated world; loaded only when it is wanted, the bare API starts faster without."""
     make_world = importlib.import_module("sandbox.world").make_world
     return lambda store: make_world(
-        store, speed=arguments.speed, scenario=arguments.scenario, seed=arguments.seed
+        store,
+        speed=arguments.speed,
+        scenario=arguments.scenario,
+        seed=arguments.seed,
+        data_dir=arguments.state,
     )
 
 

@@ -115,6 +115,9 @@ def _keep_all_but_status(kind: Kind, new: Object, old: Object) -> None:
         for name in ("labels", "annotations"):
             if new["metadata"].get(name) is not None:
                 metadata[name] = new["metadata"][name]
+    # The revision of a rollout is noted together with its condition (recorded transcript 20).
+    if kind.kind == "Deployment" and new["metadata"].get("annotations") is not None:
+        metadata["annotations"] = new["metadata"]["annotations"]
     if "finalizers" in new["metadata"] and kind.kind in ("PersistentVolumeClaim", "PersistentVolume"):
         metadata["finalizers"] = new["metadata"]["finalizers"]
     new["metadata"] = metadata

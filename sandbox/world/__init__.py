@@ -1,4 +1,4 @@
-"""The simulated world of the practice cluster: controllers, scheduler, nodes, containers, Ollama, chat, GPU exporters."""
+"""The simulated world of the practice cluster: controllers, scheduler, nodes, containers and what runs in them."""
 
 from __future__ import annotations
 

@@ -30,14 +30,16 @@ main { flex: 1; padding: 1rem; overflow-y: auto }
 main p { max-width: 46rem; margin: 0 0 1rem; white-space: pre-wrap }
 main p.user { font-weight: 600 }
 main p.error { color: #b3261e }
-form { display: flex; gap: .5rem; padding: 1rem; border-top: 1px solid color-mix(in srgb, currentColor 25%, transparent) }
+form { display: flex; gap: .5rem; padding: 1rem }
+form { border-top: 1px solid color-mix(in srgb, currentColor 25%, transparent) }
 form label { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) }
 textarea { flex: 1; font: inherit; padding: .5rem }
 button { font: inherit; padding: .5rem 1rem }
 """
 
 SCRIPT = """"use strict";
-const log = document.getElementById("log"), label = document.getElementById("model"), box = document.getElementById("text");
+const find = name => document.getElementById(name);
+const log = find("log"), label = find("model"), box = find("text");
 const messages = [];
 let model = "";
 function say(kind, text) {
@@ -49,7 +51,8 @@ function say(kind, text) {
   return line;
 }
 for (const file of ["/masks.json", "/plugins.json", "/prompts.json"]) fetch(file).catch(() => {});
-fetch("/", { method: "POST", headers: { "Next-Action": "simulated", "Accept": "text/x-component" }, body: "[]" }).catch(() => {});
+const action = { "Next-Action": "simulated", "Accept": "text/x-component" };
+fetch("/", { method: "POST", headers: action, body: "[]" }).catch(() => {});
 fetch("/api/config", { method: "POST", body: null }).then(answer => answer.json()).then(config => {
   model = config.defaultModel || "";
   label.textContent = model || "no model chosen";

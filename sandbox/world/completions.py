@@ -1,4 +1,4 @@
-"""Ollama's generating routes: /api/generate, /api/chat, /api/embed and the OpenAI form. Ollama docs/api.md, openai/openai.go."""
+"""Ollama's generating routes: /api/generate, /api/chat, /api/embed, the OpenAI form. Ollama docs/api.md, openai.go."""
 
 from __future__ import annotations
 

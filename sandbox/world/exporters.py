@@ -1,7 +1,7 @@
 """What the GPU exporters of a node say: dcgm-exporter's and AMD's device-metrics-exporter's text.
 
 NVIDIA/dcgm-exporter etc/default-counters.csv and internal/pkg/rendermetrics; ROCm/device-metrics-exporter docs.
-Values follow who holds a GPU, what is loaded and whether a model generates; the noise depends on seed and simulated time.
+Values follow who holds a GPU, what is loaded and whether a model generates; the noise depends on seed and clock.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ def _line(name: str, labels: list[tuple[str, str]], value: str) -> str:
     return f"{name}{{{text}}} {value}"
 
 
+_PAYLOADS = "- including both protocol headers and data payloads - in bytes per second."
 _NVIDIA: tuple[tuple[str, str, str, Callable[[Reading], str]], ...] = (
     (
         "DCGM_FI_DEV_SM_CLOCK",
@@ -149,13 +150,13 @@ _NVIDIA: tuple[tuple[str, str, str, Callable[[Reading], str]], ...] = (
     (
         "DCGM_FI_PROF_PCIE_TX_BYTES",
         "gauge",
-        "The rate of data transmitted over the PCIe bus - including both protocol headers and data payloads - in bytes per second.",
+        f"The rate of data transmitted over the PCIe bus {_PAYLOADS}",
         lambda r: str(int(r.ratio * 31_000_000) + 120_000),
     ),
     (
         "DCGM_FI_PROF_PCIE_RX_BYTES",
         "gauge",
-        "The rate of data received over the PCIe bus - including both protocol headers and data payloads - in bytes per second.",
+        f"The rate of data received over the PCIe bus {_PAYLOADS}",
         lambda r: str(int(r.ratio * 44_000_000) + 160_000),
     ),
 )

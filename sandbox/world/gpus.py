@@ -31,7 +31,7 @@ MI300X = Model("amd", "AMD Instinct MI300X OAM", "AMD_Instinct_MI300X_OAM", 1965
 
 @dataclass(slots=True)
 class Device:
-    """One GPU. pod: (namespace, pod, container) that holds it; loaded: bytes by process; busy: processes computing now."""
+    """One GPU. pod: (namespace, pod, container) of its holder; loaded: bytes by process; busy: processes at work."""
 
     node: str
     index: int

@@ -9,9 +9,11 @@ import re
 from dataclasses import dataclass
 
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|[-]+)[a-z0-9]+)*"
-_HOST = r"(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9])(?:\.(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9]))*(?::[0-9]+)?"
+_DOMAIN = r"(?:[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9-]*[A-Za-z0-9])"
+_HOST = rf"{_DOMAIN}(?:\.{_DOMAIN})*(?::[0-9]+)?"
 _REFERENCE = re.compile(
-    rf"(?P<name>(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*)(?::(?P<tag>[\w][\w.-]{{0,127}}))?(?:@(?P<digest>[a-z0-9]+:[0-9a-f]{{32,}}))?",
+    rf"(?P<name>(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*)"
+    r"(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>[a-z0-9]+:[0-9a-f]{32,}))?",
     re.ASCII,
 )
 MB = 1_000_000
@@ -73,11 +75,11 @@ def parse(text: str) -> Image | None:
 def failure(image: Image, has_secret: bool) -> str:
     """Why the image cannot be pulled, or an empty text. has_secret: the pod brings credentials."""
     head = f'failed to pull and unpack image "{image.full}": failed to resolve reference "{image.full}"'
+    url = f"https://{image.host}/v2/{image.path}/manifests/{image.tag}"
     if image.host.startswith(UNREACHABLE_HOST):
-        url = f"https://{image.host}/v2/{image.path}/manifests/{image.tag}"
         return f'{head}: failed to do request: Head "{url}": dial tcp: lookup {image.host}: no such host'
     if image.host.startswith(PRIVATE_HOST) and not has_secret:
-        return f"{head}: unexpected status from HEAD request to https://{image.host}/v2/{image.path}/manifests/{image.tag}: 401 Unauthorized"
+        return f"{head}: unexpected status from HEAD request to {url}: 401 Unauthorized"
     if _ABSENT.search(image.path):
         return (
             f"{head}: pull access denied, repository does not exist or may require authorization: server message: "

@@ -79,7 +79,7 @@ class Memory:
         self._loading: dict[str, asyncio.Lock] = {}
 
     async def load(self, name: str, manifest: Manifest, keep_alive: float) -> float:
-        """Make sure that the model is in memory; the simulated seconds it took. Raises LoadError, ConnectionResetError."""
+        """Have the model in memory; the simulated seconds it took. Raises LoadError, ConnectionResetError."""
         clock = self.process.world.clock
         began = clock.elapsed()
         async with self._loading.setdefault(name, asyncio.Lock()):
@@ -114,9 +114,9 @@ class Memory:
         host = (node.memory if node is not None else 64) * 1024**3
         have = int(limit) - held if limit is not None and self.counts_cgroup else host - held
         if ram > have:
-            gib = 1024**3
+            wants, has = ram / 1024**3, max(0, have) / 1024**3
             raise LoadError(
-                f"model requires more system memory ({ram / gib:.1f} GiB) than is available ({max(0, have) / gib:.1f} GiB)"
+                f"model requires more system memory ({wants:.1f} GiB) than is available ({has:.1f} GiB)"
             )
         if limit is not None and ram + held > int(limit):
             # Versions that do not know the container's limit are killed by the kernel instead.

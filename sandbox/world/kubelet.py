@@ -6,8 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from sandbox.store import Event
+from sandbox.world import images
 from sandbox.world.nodes import RENEW_SECONDS
-from sandbox.world.objects import spec_of, uid_of
+from sandbox.world.objects import finished, spec_of, status_of, uid_of
 from sandbox.world.podworker import PodWorker
 
 if TYPE_CHECKING:
@@ -21,13 +22,19 @@ class Addresses:
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
+        self._kept: set[str] = set()
         self._next: dict[str, int] = {}
         self._nodes: list[str] = []
 
+    def keep(self, address: str) -> None:
+        """Hold an address for the pod that had it before the cluster was restarted."""
+        self._taken.add(address)
+        self._kept.add(address)
+
     def take(self, node: str, wanted: str = "") -> str:
-        """A free address of the node; wanted if it is free (a pod keeps its own over a restart of the cluster)."""
-        if wanted and wanted not in self._taken:
-            self._taken.add(wanted)
+        """A free address of the node, or the wanted one if it was kept."""
+        if wanted in self._kept:
+            self._kept.discard(wanted)
             return wanted
         if node not in self._nodes:
             self._nodes.append(node)
@@ -59,9 +66,22 @@ class Kubelet:
 
     def start(self) -> None:
         self.world.store.subscribe(self.follow)
-        for pod in self.world.store.list("Pod"):
+        pods = self.world.store.list("Pod")
+        for pod in pods:
+            self._remember(pod)
+        for pod in pods:
             self._adopt(pod)
         self._spawn(self._beat())
+
+    def _remember(self, pod: Object) -> None:
+        """What a node knows of its pods after a restart: their addresses and the images that it has."""
+        state = status_of(pod)
+        if state.get("podIP") and not finished(pod):
+            self.world.addresses.keep(state["podIP"])
+        for container in state.get("containerStatuses") or []:
+            image = images.parse(container["image"])
+            if container.get("imageID") and image is not None:
+                self.world.images.setdefault(spec_of(pod).get("nodeName", ""), set()).add(image.full)
 
     async def stop(self) -> None:
         workers = tuple(self.workers.values())

@@ -1,4 +1,4 @@
-"""Volumes and the Ollama models on them: blobs, unfinished downloads, manifests. Ollama docs: faq.md; server/manifest.go."""
+"""Volumes and the Ollama models on them: blobs, unfinished downloads, manifests. Ollama server/manifest.go."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Stored:
 
 @dataclass(slots=True)
 class Volume:
-    """One file system. partials: digest -> bytes that have arrived. capacity: bytes now, None for no limit of its own."""
+    """One file system. partials: digest -> bytes that have arrived. capacity: bytes now, None for no limit."""
 
     key: str
     capacity: Capacity
@@ -129,7 +129,7 @@ class Volumes:
         self._kept = dict(data)
 
     def at(self, pod: Object, container: Object, path: str, instance: str) -> Volume:
-        """The file system that holds path inside a container; instance tells one life of the container from the next."""
+        """The file system that holds path in a container; instance tells one life of the container from the next."""
         mounts = [
             mount
             for mount in container.get("volumeMounts") or []

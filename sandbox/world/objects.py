@@ -102,7 +102,7 @@ def is_ready(pod: Object) -> bool:
 
 
 def template_hash(value: Any) -> str:
-    """Ten letters or fewer that stand for a pod template: FNV-1a over its JSON, in the safe alphabet of generated names."""
+    """Ten letters or fewer for a pod template: FNV-1a over its JSON, in the safe alphabet of generated names."""
     digest = 0x811C9DC5
     for byte in orjson.dumps(value, option=orjson.OPT_SORT_KEYS):
         digest = ((digest ^ byte) * 0x01000193) & 0xFFFFFFFF

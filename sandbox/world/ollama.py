@@ -1,7 +1,7 @@
 """The Ollama server of a simulated container: routes, models, pulls. Ollama docs/api.md, server/routes.go.
 
-The version comes from the image's tag (default 0.9.6) and decides what differs between versions: wrong methods, thinking,
-the text of some errors.
+The version comes from the image's tag (default 0.9.6) and decides what differs between versions: wrong methods,
+thinking, the text of some errors.
 """
 
 from __future__ import annotations
@@ -108,9 +108,9 @@ class Ollama:
         answer = await self._answer(request)
         took = self.world.clock.elapsed() - began
         if request.header("User-Agent") != "kube-probe/1.36":
-            moment = f"{datetime.now(UTC):%Y/%m/%d - %H:%M:%S}"
-            line = f'[GIN] {moment} | {answer.status} | {took:>12.6f}s | {self.process.address:>15} | {request.method:<8} "{request.path}"'
-            self.process.log.write(line)
+            what = f'{request.method:<8} "{request.path}"'
+            head = f"[GIN] {datetime.now(UTC):%Y/%m/%d - %H:%M:%S} | {answer.status} | {took:>12.6f}s"
+            self.process.log.write(f"{head} | {self.process.address:>15} | {what}")
         return answer
 
     async def _answer(self, request: BackendRequest) -> BackendResponse:
@@ -226,7 +226,7 @@ class Ollama:
         found = self.find(text)
         if found is None:
             return error_answer(f"model '{text}' not found", 404)
-        name, stored = found
+        stored = found[1]
         manifest = stored.manifest
         answer: Object = {
             "license": "SIMULATED license text",
@@ -364,7 +364,8 @@ def start(process: Process) -> None:
     process.ports[port] = server
     process.executor = server.run
     process.log.write(
-        f'time={rfc3339(process.world.store.clock())} level=INFO source=routes.go:1235 msg="server config" env="map[OLLAMA_MODELS:{server.models_path}]"'
+        f"time={rfc3339(process.world.store.clock())} level=INFO source=routes.go:1235 "
+        f'msg="server config" env="map[OLLAMA_MODELS:{server.models_path}]"'
     )
     gpus = ", ".join(device.model.product for device in process.devices) or "no GPU"
     process.log.write(f'level=INFO source=images.go:476 msg="total blobs: {len(server.volume.blobs)}"')

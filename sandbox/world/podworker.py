@@ -226,11 +226,8 @@ class PodWorker:
                 )
             others = self._elsewhere(claim)
             if others:
-                volume_name = spec_of(claim).get("volumeName", "")
-                return (
-                    "FailedAttachVolume",
-                    f'Multi-Attach error for volume "{volume_name}" Volume is already used by pod(s) {", ".join(others)}',
-                )
+                error = f'Multi-Attach error for volume "{spec_of(claim).get("volumeName", "")}"'
+                return "FailedAttachVolume", f"{error} Volume is already used by pod(s) {', '.join(others)}"
         return None
 
     def _elsewhere(self, claim: Object) -> list[str]:

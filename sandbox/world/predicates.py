@@ -23,7 +23,8 @@ UNSCHEDULABLE = "node(s) were unschedulable"
 PORTS = "node(s) didn't have free ports for the requested pod ports"
 VOLUME_AFFINITY = "node(s) didn't match PersistentVolume's node affinity"
 NO_VOLUME = "node(s) didn't find available persistent volumes to bind"
-EXCLUSIVE = "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod"
+_USED = "access mode already in-use by another pod"
+EXCLUSIVE = f"node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod {_USED}"
 ANTI_AFFINITY = "node(s) didn't match pod anti-affinity rules"
 EXISTING_ANTI_AFFINITY = "node(s) didn't satisfy existing pods anti-affinity rules"
 POD_AFFINITY = "node(s) didn't match pod affinity rules"
@@ -66,7 +67,7 @@ class NodeState:
 
 @dataclass(slots=True)
 class VolumeNeeds:
-    """What a pod's claims ask of nodes: affinities of bound volumes, topologies of unbound ones, claims in exclusive use."""
+    """What claims ask of nodes: affinities of bound volumes, topologies of unbound ones, claims in exclusive use."""
 
     affinities: list[Object] = field(default_factory=list)
     topologies: list[list[Object]] = field(default_factory=list)

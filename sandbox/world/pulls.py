@@ -65,11 +65,9 @@ class Download:
 
     async def _fetch(self) -> None:
         clock, size = self.process.world.clock, self.layer.size
-        self.process.log.write(
-            _log(
-                f"downloading {self.layer.digest[7:19]} in {-(-size // part_size(size))} {_unit(part_size(size))} part(s)"
-            )
-        )
+        part = part_size(size)
+        short = self.layer.digest[7:19]
+        self.process.log.write(_log(f"downloading {short} in {-(-size // part)} {_unit(part)} part(s)"))
         last = clock.elapsed()
         stalled_since: float | None = None
         while self.completed < size:
@@ -82,8 +80,10 @@ class Download:
                     stalled_since = now
                 elif now - stalled_since > STALL_SECONDS:
                     stalled_since = now
-                    text = f"{self.layer.digest[7:19]} part 3 stalled; retrying. If this persists, press ctrl-c to exit, then \\'ollama pull\\' to find a faster connection."
-                    self.process.log.write(_log(text))
+                    hint = "press ctrl-c to exit, then 'ollama pull' to find a faster connection."
+                    self.process.log.write(
+                        _log(f"{short} part 3 stalled; retrying. If this persists, {hint}")
+                    )
                 last = now
                 continue
             stalled_since = None
@@ -203,6 +203,8 @@ class Puller:
 
 
 def _unit(size: int) -> str:
+    if size < 1_000_000:
+        return f"{size} B"
     return f"{size // 1_000_000} MB" if size < 1_000_000_000 else f"{size / 1e9:g} GB"
 
 

@@ -115,9 +115,9 @@ class Reactions:
         if fault is None:
             return
         pattern = str(fault.params.get("namespace", "default"))
-        for namespace in store.list("Namespace"):
-            name = name_of(namespace)
-            if fnmatch.fnmatchcase(name, pattern) and status_of(namespace).get("phase") == "Active":
+        for found in store.list("Namespace"):
+            name = name_of(found)
+            if fnmatch.fnmatchcase(name, pattern) and status_of(found).get("phase") == "Active":
                 hard = fault.params.get("hard") or {"pods": "0"}
                 store.create(
                     "ResourceQuota", {"metadata": {"name": QUOTA, "namespace": name}, "spec": {"hard": hard}}

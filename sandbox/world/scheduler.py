@@ -78,7 +78,7 @@ class Scheduler(Controller):
         return [(namespace_of(pod), name_of(pod)) for pod in self.store.each("Pod") if self._waiting(pod)]
 
     def reconcile(self, key: Key) -> None:
-        namespace, name = key  # type: ignore[misc]
+        namespace, name = key
         pod = self.store.get("Pod", namespace, name)
         if pod is None or not self._waiting(pod):
             return

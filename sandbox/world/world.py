@@ -55,7 +55,7 @@ class WatchEnder(Protocol):
 
 
 class World:
-    """speed: factor of simulated time. scenario: a name of scenarios.SCENARIOS. data_dir: keeps models over restarts."""
+    """speed: factor of simulated time. scenario: a name of SCENARIOS. data_dir: keeps models over restarts."""
 
     def __init__(
         self,

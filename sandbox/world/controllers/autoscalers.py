@@ -36,7 +36,7 @@ class Autoscalers(Controller):
         return []
 
     def reconcile(self, key: Key) -> None:
-        namespace, name = key  # type: ignore[misc]
+        namespace, name = key
         scaler = self.store.get("HorizontalPodAutoscaler", namespace, name)
         if scaler is None or deleting(scaler):
             return
@@ -45,9 +45,10 @@ class Autoscalers(Controller):
         kind = reference["kind"]
         target = self.store.get(kind, namespace, reference["name"]) if kind in _KINDS else None
         if target is None:
-            text = f'the HPA controller was unable to get the target\'s current scale: {kind.lower()}s.apps "{reference["name"]}" not found'
+            why = f'{kind.lower()}s.apps "{reference["name"]}" not found'
+            text = f"the HPA controller was unable to get the target's current scale: {why}"
             self._write(scaler, {}, [("AbleToScale", False, "FailedGetScale", text)])
-            self.event(scaler, "Warning", "FailedGetScale", text.partition(": ")[2])
+            self.event(scaler, "Warning", "FailedGetScale", why)
             return
         current = int(spec_of(target).get("replicas", 1))
         least, most = int(spec_of(scaler).get("minReplicas", 1)), int(spec_of(scaler)["maxReplicas"])

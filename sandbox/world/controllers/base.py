@@ -1,11 +1,11 @@
-"""How controllers run: changes become keys in a queue, one loop reconciles them one by one, failures come again later."""
+"""How controllers run: changes become keys in a queue, one loop reconciles one by one, failures come again later."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from sandbox import status
@@ -16,7 +16,7 @@ from sandbox.world.events import Recorder
 logger = logging.getLogger(__name__)
 
 Object = dict[str, Any]
-Key = Hashable
+Key = tuple[str, ...]
 FIRST_RETRY_SECONDS = 0.5
 LAST_RETRY_SECONDS = 30.0
 

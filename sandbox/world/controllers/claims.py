@@ -69,7 +69,7 @@ class Claims(Controller):
         ]
 
     def reconcile(self, key: Key) -> None:
-        namespace, name = key  # type: ignore[misc]
+        namespace, name = key
         if not namespace:
             self._volume(name)
             return
@@ -140,9 +140,9 @@ class Claims(Controller):
         wait = due - self.clock.elapsed()
         if modes is None or self._held(claim) or wait > 0:
             text = (
-                f"Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually by the "
-                "system administrator. If volume creation is delayed, please verify that the provisioner is running and "
-                "correctly registered."
+                f"Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually "
+                "by the system administrator. If volume creation is delayed, please verify that the provisioner is "
+                "running and correctly registered."
             )
             self.event(claim, "Normal", "ExternalProvisioning", text)
             self.enqueue(key, wait if modes is not None and wait > 0 else RETRY_SECONDS)

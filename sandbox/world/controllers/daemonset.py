@@ -63,7 +63,7 @@ class DaemonSets(Controller):
         return [(namespace_of(found), name_of(found)) for found in self.store.each("DaemonSet")]
 
     def reconcile(self, key: Key) -> None:
-        namespace, name = key  # type: ignore[misc]
+        namespace, name = key
         found = self.store.get("DaemonSet", namespace, name)
         if found is None:
             return

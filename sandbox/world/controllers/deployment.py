@@ -1,4 +1,4 @@
-"""Deployments: a replica set for each template, moved from old to new as the strategy says. Recorded transcripts 20, 21."""
+"""Deployments: a replica set a template, pods moved from old to new by the strategy. Recorded transcripts 20, 21."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Deployments(Controller):
             return []
         namespace = namespace_of(event.object)
         found: list[Key] = []
-        for _, name in by_owner(event, "ReplicaSet"):  # type: ignore[misc]
+        for _, name in by_owner(event, "ReplicaSet"):
             replica_set = self.store.get("ReplicaSet", namespace, name)
             owner = controller_of(replica_set) if replica_set is not None else None
             if owner is not None:
@@ -72,7 +72,7 @@ class Deployments(Controller):
         return found
 
     def reconcile(self, key: Key) -> None:
-        namespace, name = key  # type: ignore[misc]
+        namespace, name = key
         deployment = self.store.get("Deployment", namespace, name)
         if deployment is None:
             return

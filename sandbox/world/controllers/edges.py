@@ -38,7 +38,7 @@ class Ingresses(Controller):
         return [] if event.type == "DELETED" else [(namespace_of(event.object), name_of(event.object))]
 
     def reconcile(self, key: Key) -> None:
-        namespace, name = key  # type: ignore[misc]
+        namespace, name = key
         found = self.store.get("Ingress", namespace, name)
         if found is None or spec_of(found).get("ingressClassName") != INGRESS_CLASS:
             return
@@ -62,7 +62,7 @@ class DisruptionBudgets(Controller):
         return [(namespace_of(budget), name_of(budget)) for budget in found]
 
     def reconcile(self, key: Key) -> None:
-        namespace, name = key  # type: ignore[misc]
+        namespace, name = key
         budget = self.store.get("PodDisruptionBudget", namespace, name)
         if budget is None:
             return
@@ -116,10 +116,11 @@ class NodeTaints(Controller):
     kinds = ("Node",)
 
     def keys(self, event: Event) -> Iterable[Key]:
-        return [] if event.type == "DELETED" else [name_of(event.object)]
+        return [] if event.type == "DELETED" else [(name_of(event.object),)]
 
     def reconcile(self, key: Key) -> None:
-        node = self.store.get("Node", None, str(key))
+        (node_name,) = key
+        node = self.store.get("Node", None, node_name)
         if node is None:
             return
         taints = [dict(taint) for taint in spec_of(node).get("taints") or []]
@@ -144,4 +145,4 @@ class NodeTaints(Controller):
             else:
                 obj["spec"].pop("taints", None)
 
-        self.store.mutate("Node", None, str(key), write, manager="kube-controller-manager")
+        self.store.mutate("Node", None, node_name, write, manager="kube-controller-manager")

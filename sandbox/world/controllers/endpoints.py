@@ -50,7 +50,7 @@ class EndpointsOfServices(Controller):
         return found
 
     def reconcile(self, key: Key) -> None:
-        namespace, name = key  # type: ignore[misc]
+        namespace, name = key
         service = self.store.get("Service", namespace, name)
         slices = self.store.list("EndpointSlice", namespace, f"{SERVICE_LABEL}={name}")
         managed = [found for found in slices if (found["metadata"].get("generateName") or "") == f"{name}-"]

@@ -52,10 +52,10 @@ class GarbageCollector(Controller):
             found.append(key)
         if references != before and deleting(obj) is False:
             found += [(reference["kind"], namespace_of(obj), reference["name"]) for reference in before]
-        return [entry for entry in found if entry[0] in self.kinds]  # type: ignore[index]
+        return [entry for entry in found if entry[0] in self.kinds]
 
     def reconcile(self, key: Key) -> None:
-        kind, namespace, name = key  # type: ignore[misc]
+        kind, namespace, name = key
         obj = self.store.get(kind, namespace or None, name)
         if obj is None:
             return
@@ -78,11 +78,12 @@ class GarbageCollector(Controller):
 
     def _collect(self, key: Key, obj: Object) -> None:
         """Delete an object all of whose owners are gone or going in the foreground; forget the gone ones otherwise."""
-        kind, namespace, name = key  # type: ignore[misc]
+        kind, namespace, name = key
         references = obj["metadata"].get("ownerReferences") or []
         if not references:
             return
-        solid, waiting = [], []
+        solid: list[Object] = []
+        waiting: list[Object] = []
         for reference in references:
             owner = self._owner(obj, reference)
             if owner is None:

@@ -32,10 +32,11 @@ class Namespaces(Controller):
         if event.type == "DELETED":
             self._since.pop(uid_of(event.object), None)
             return []
-        return [name_of(event.object)] if deleting(event.object) else []
+        return [(name_of(event.object),)] if deleting(event.object) else []
 
     def reconcile(self, key: Key) -> None:
-        namespace = self.store.get("Namespace", None, str(key))
+        (name,) = key
+        namespace = self.store.get("Namespace", None, name)
         if namespace is None or not deleting(namespace):
             return
         now = self.clock.elapsed()
@@ -43,16 +44,16 @@ class Namespaces(Controller):
         if now < due:
             self.enqueue(key, due - now)
             return
-        pods = self.store.list("Pod", str(key))
+        pods = self.store.list("Pod", name)
         for pod in pods:
             if not deleting(pod):
-                self.store.delete("Pod", str(key), name_of(pod))
+                self.store.delete("Pod", name, name_of(pod))
         if not pods:
             for kind in self._contents:
-                for obj in self.store.list(kind, str(key)):
+                for obj in self.store.list(kind, name):
                     if not deleting(obj):
-                        self.store.delete(kind, str(key), name_of(obj))
-        remaining = {kind: found for kind in self._contents if (found := self.store.list(kind, str(key)))}
+                        self.store.delete(kind, name, name_of(obj))
+        remaining = {kind: found for kind in self._contents if (found := self.store.list(kind, name))}
         if pods:
             # Only the pods were asked for in this round; the rest does not count as remaining yet.
             remaining = {kind: found for kind, found in remaining.items() if kind.kind == "Pod"}
@@ -64,7 +65,7 @@ class Namespaces(Controller):
         def finalize(obj: Object) -> None:
             obj["spec"]["finalizers"] = []
 
-        self.store.mutate("Namespace", None, str(key), finalize, "finalize", MANAGER)
+        self.store.mutate("Namespace", None, name, finalize, "finalize", MANAGER)
 
     def _conditions(self, namespace: Object, remaining: dict[Kind, list[Object]]) -> None:
         counts = ", ".join(

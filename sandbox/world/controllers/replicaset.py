@@ -86,7 +86,7 @@ class ReplicaSets(Controller):
         ]
 
     def reconcile(self, key: Key) -> None:
-        namespace, name = key  # type: ignore[misc]
+        namespace, name = key
         replica_set = self.store.get("ReplicaSet", namespace, name)
         if replica_set is None:
             return

@@ -1,6 +1,6 @@
 """The arithmetic of a deployment's rollout, without any side effect.
 
-Kubernetes documentation: "Deployments" (max surge, max unavailable, failed deployments); recorded transcripts 20 and 21.
+Kubernetes documentation: "Deployments" (max surge, max unavailable, failures); recorded transcripts 20 and 21.
 """
 
 from __future__ import annotations
@@ -122,12 +122,9 @@ def with_condition(
 def complete(deployment: Object, state: Object) -> bool:
     """All wanted pods are of the new template and available, none else is left."""
     wanted = _replicas(deployment)
-    return (
-        state.get("updatedReplicas", 0) == wanted
-        and state.get("replicas", 0) == wanted
-        and state.get("availableReplicas", 0) == wanted
-        and state.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
-    )
+    counts = {int(state.get(name, 0)) for name in ("updatedReplicas", "replicas", "availableReplicas")}
+    observed = int(state.get("observedGeneration", 0))
+    return counts == {wanted} and observed >= int(deployment["metadata"].get("generation", 0))
 
 
 def status(
@@ -189,12 +186,10 @@ def status(
 
 
 def _further(old: Object, counts: dict[str, int]) -> bool:
-    was_old = old.get("replicas", 0) - old.get("updatedReplicas", 0)
-    return (
-        counts["updatedReplicas"] > old.get("updatedReplicas", 0)
-        or counts["replicas"] - counts["updatedReplicas"] < was_old
-        or counts["readyReplicas"] > old.get("readyReplicas", 0)
-        or counts["availableReplicas"] > old.get("availableReplicas", 0)
+    was_old = int(old.get("replicas", 0)) - int(old.get("updatedReplicas", 0))
+    return counts["replicas"] - counts["updatedReplicas"] < was_old or any(
+        counts[name] > int(old.get(name, 0))
+        for name in ("updatedReplicas", "readyReplicas", "availableReplicas")
     )
 
 

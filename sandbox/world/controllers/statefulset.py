@@ -57,7 +57,7 @@ class StatefulSets(Controller):
         return by_owner(event, "StatefulSet")
 
     def reconcile(self, key: Key) -> None:
-        namespace, name = key  # type: ignore[misc]
+        namespace, name = key
         found = self.store.get("StatefulSet", namespace, name)
         if found is None:
             return
