@@ -152,7 +152,9 @@ class _Forms(HTMLParser):
             return
         elif kind in {"checkbox", "radio"}:
             form.names.add(name)
-            form.choices.setdefault(name, []).append((value or "on", given.get("aria-label") or value or "on"))
+            form.choices.setdefault(name, []).append(
+                (value or "on", given.get("aria-label") or value or "on")
+            )
             if "checked" in given:
                 form.values.append((name, value or "on"))
         else:

@@ -1,0 +1,210 @@
+"""`./run smoke`: the main job from nothing to a chat token, through the pages, in a fresh installation.
+
+Starts everything on free ports with its state in a temporary directory, signs in with the one-time
+password, installs deepseek-r1:1.5b with the install pages, waits for the operation, opens the chat by
+the page's own way, reads one token, and stops. Prints the seconds; the exit code tells.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urljoin, urlsplit
+
+from tests.smoke.browser import Browser, Form, Page
+
+ROOT = Path(__file__).resolve().parents[2]
+SPEED = "30"  # of the practice cluster's time
+MODEL = "deepseek-r1:1.5b"
+NAME = "smoke"
+START_SECONDS, CHECK_SECONDS, INSTALL_SECONDS, STOP_SECONDS = 90.0, 30.0, 120.0, 10.0
+PAGES = 12  # more steps than the wizard has
+UP = re.compile(r"Pilothouse is up.*?: (http://\S+)")
+PASSWORD = re.compile(r"Sign in as (\S+) with the password (\S+)")
+ENDED = re.compile(r'data-say="[^"]*: (Succeeded|Failed|Cancelled)"')
+T = TypeVar("T")
+
+
+class Broken(Exception):
+    """The smoke test found something broken; the text says what."""
+
+
+def main() -> int:
+    began = time.monotonic()
+    directory = Path(tempfile.mkdtemp(prefix="pilothouse-smoke-"))
+    output = directory / "output.log"
+    kept = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "REDIS_URL"}}
+    with output.open("wb") as log:
+        everything = subprocess.Popen(
+            [sys.executable, "manage.py", "quickstart", "--port", "0", "--speed", SPEED],
+            cwd=ROOT,
+            env={**kept, "VAR_DIR": str(directory), "PYTHONUNBUFFERED": "1"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    told = Narrator(began)
+    try:
+        drive(everything, output, told)
+    except (Broken, OSError, KeyError) as trouble:
+        print(f"smoke: FAILED after {time.monotonic() - began:.0f} s: {trouble}", flush=True)
+        print(output.read_text(errors="replace")[-3000:])
+        print(f"The logs are in {directory / 'log'}")
+        return 1
+    finally:
+        stop(everything)
+        told("stopped")
+    shutil.rmtree(directory)
+    print(f"smoke: fine in {time.monotonic() - began:.1f} s", flush=True)
+    return 0
+
+
+class Narrator:
+    """Says what was reached, and after how many seconds."""
+
+    def __init__(self, began: float) -> None:
+        self._began = began
+
+    def __call__(self, what: str) -> None:
+        print(f"{time.monotonic() - self._began:6.1f} s  {what}", flush=True)
+
+
+def drive(everything: subprocess.Popen[bytes], output: Path, told: Narrator) -> None:
+    def greeting() -> tuple[str, str, str] | None:
+        if everything.poll() is not None:
+            raise Broken(f"quickstart ended with exit code {everything.returncode}")
+        text = output.read_text(errors="replace")
+        up, password = UP.search(text), PASSWORD.search(text)
+        return (up[1], password[1], password[2]) if up and password else None
+
+    address, user, password = wait(greeting, START_SECONDS, "everything to be up")
+    told(f"up at {address}")
+    browser = Browser()
+    sign_in(browser, address, user, password)
+    told(f"signed in as {user}")
+    wait(lambda: usable_cluster(browser, address), CHECK_SECONDS, "the practice cluster to be checked")
+    operation = install(browser, address)
+    told(f"installing: {operation.url}")
+    page = wait(lambda: ended(browser, operation.url), INSTALL_SECONDS, "the install to end")
+    state = ENDED.search(page.text)
+    if state is None or state[1] != "Succeeded":
+        raise Broken(f"the install ended otherwise: {words(page)}")
+    told(f"{MODEL} is installed")
+    token = chat(browser, page)
+    told(f"the chat says {token!r}")
+
+
+def sign_in(browser: Browser, address: str, user: str, password: str) -> None:
+    page = browser.open(urljoin(address, "/account/login/"))
+    form = find(page, lambda each: "password" in each.names)
+    form.set("login", user)
+    form.set("password", password)
+    page = browser.submit(form)
+    if page.status != 200 or any("password" in each.names for each in page.forms):
+        raise Broken(f"signing in led to {page.status} {page.url}: {words(page)}")
+
+
+def usable_cluster(browser: Browser, address: str) -> bool:
+    """The first check of the connection is an operation; an install before its end would be told to wait."""
+    page = browser.open(urljoin(address, "/operations/?kind=check_connection"))
+    return "Succeeded" in page.text
+
+
+def install(browser: Browser, address: str) -> Page:
+    """Go through the wizard as a person in a hurry does: fill in what has no default, press the button."""
+    page = browser.open(urljoin(address, "/install/"))
+    for _ in range(PAGES):
+        if re.fullmatch(r"/operations/\d+/", urlsplit(page.url).path):
+            return page
+        if page.status != 200:
+            raise Broken(f"the wizard answered {page.status} at {page.url}: {words(page)}")
+        form = find(page, lambda each: each.method == "post" and "/install" in each.action)
+        for name, value in (("name", NAME), ("namespace", NAME)):
+            if name in form.names:
+                form.set(name, value)
+        button = next((each for each in form.buttons if "go" in each[2].split()), ("", "", ""))
+        page = browser.submit(form, button[:2])
+    raise Broken(f"the wizard did not end within {PAGES} pages; the last one is {page.url}: {words(page)}")
+
+
+def ended(browser: Browser, url: str) -> Page | None:
+    page = browser.open(url)
+    return page if ENDED.search(page.text) else None
+
+
+def chat(browser: Browser, operation: Page) -> str:
+    """Enter the chat's own host by the deployment's page, and read the first token of an answer."""
+    found = re.search(r'href="(/deployments/\d+/)', operation.text)
+    if found is None:
+        raise Broken("the operation's page does not lead to the deployment")
+    page = browser.open(urljoin(operation.url, found[1] + "chat"))
+    if page.status != 200:
+        raise Broken(f"the chat answered {page.status} at {page.url}: {words(page)}")
+    question = {
+        "model": MODEL,
+        "messages": [{"role": "user", "content": "Say hello."}],
+        "stream": True,
+    }
+    answer = browser.stream(
+        urljoin(page.url, "/api/openai/v1/chat/completions"),
+        json.dumps(question).encode(),
+        "application/json",
+    )
+    if answer.status != 200:
+        raise Broken(f"the model answered {answer.status}: {answer.read()[:500]!r}")
+    with answer:
+        for line in answer:
+            data = line.decode().strip().removeprefix("data:").strip()
+            if not data or data == "[DONE]":
+                continue
+            choices = json.loads(data).get("choices") or [{}]
+            token = choices[0].get("delta", {}).get("content")
+            if token:
+                return str(token)
+    raise Broken("the model's answer held no token")
+
+
+def find(page: Page, wanted: Callable[[Form], bool]) -> Form:
+    for form in page.forms:
+        if wanted(form):
+            return form
+    raise Broken(f"{page.url} ({page.status}) has no such form: {words(page)}")
+
+
+def words(page: Page) -> str:
+    """What a person would read first."""
+    main_part = page.text.partition("<main")[2] or page.text
+    bare = re.sub(r"<(script|style|template)\b.*?</\1>|<[^>]*>", " ", main_part, flags=re.DOTALL)
+    return " ".join(html.unescape(bare).split())[:600]
+
+
+def wait(condition: Callable[[], T | None], seconds: float, what: str) -> T:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise Broken(f"waited {seconds:g} s in vain for {what}")
+        time.sleep(0.2)
+    return found
+
+
+def stop(everything: subprocess.Popen[bytes]) -> None:
+    everything.send_signal(signal.SIGTERM)
+    try:
+        everything.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        everything.kill()
+        everything.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
