@@ -1,0 +1,114 @@
+"""The first page: what needs somebody, what runs, what changed, and the way to begin."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from deployments.domain.states import Health, OperationKind, OperationState, Role
+from deployments.domain.subjects import Subject
+from deployments.ledger import audit
+from deployments.models import Team
+from deployments.selectors.actors import actor_for
+from tests.web import rows
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def team() -> Team:
+    return Team.objects.get(slug="default")
+
+
+@pytest.fixture
+def signed_in(client: Client, team: Team) -> Client:
+    client.force_login(rows.person("olga", team))
+    return client
+
+
+def page(client: Client) -> str:
+    answer = client.get("/")
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_with_nothing_deployed_it_shows_the_way_there(signed_in: Client) -> None:
+    html = page(signed_in)
+    assert "Nothing is deployed yet" in html
+    assert "Connect a cluster" in html
+
+
+def test_the_title_counts_what_needs_somebody(signed_in: Client, team: Team) -> None:
+    revision, cluster = rows.revision(team), rows.cluster()
+    rows.deployment(revision, cluster, "fine")
+    rows.deployment(revision, cluster, "ill", health=Health.FAILED, health_sentence="No image.")
+    upgraded = rows.deployment(revision, cluster, "upgraded")
+    rows.operation(upgraded, OperationKind.UPGRADE, OperationState.FAILED, failure="The apply was refused.")
+    html = page(signed_in)
+    assert "2 things need you" in html
+    assert "No image." in html
+    assert "The apply was refused." in html
+    assert "2 of 3 deployments are healthy" in html
+
+
+def test_a_failure_that_was_made_good_needs_nobody(signed_in: Client, team: Team) -> None:
+    deployment = rows.deployment(rows.revision(team), rows.cluster())
+    rows.operation(deployment, OperationKind.UPGRADE, OperationState.FAILED, failure="Refused.")
+    rows.operation(deployment, OperationKind.UPGRADE, OperationState.SUCCEEDED)
+    assert "Nothing needs you" in page(signed_in)
+
+
+def test_running_work_shows_how_far_its_pulls_are_and_not_each_pull(signed_in: Client, team: Team) -> None:
+    deployment = rows.deployment(rows.revision(team), rows.cluster(), health=Health.PROGRESSING)
+    install = rows.operation(deployment, at=3)
+    rows.pull(install, 600_000_000, 1_000_000_000, rate=50e6)
+    rows.pull(install, 400_000_000, 1_000_000_000, stalled_since=timezone.now())
+    html = page(signed_in)
+    assert "Installing r1" in html
+    assert "1.0 of 2.0\u00a0GB" in html
+    assert "50\u00a0MB/s" in html
+    assert "8\u00a0s left" in html
+    assert "1 stands still" in html
+    assert "Pulling deepseek-r1:1.5b" not in html
+
+
+def test_changes_of_other_teams_stay_unseen(signed_in: Client, team: Team) -> None:
+    other = Team.objects.create(name="Other", slug="other")
+    actor = actor_for(rows.person("stranger", other), "127.0.0.1")
+    rows.deployment(rows.revision(team), rows.cluster())
+    audit.record(actor, "deployment.install", Subject("deployment", "9", "c/ns/secret", other.pk))
+    audit.record(actor, "deployment.install", Subject("deployment", "8", "c/ns/ours", team.pk))
+    html = page(signed_in)
+    assert "ours" in html
+    assert "secret" not in html
+
+
+def test_the_fragment_is_the_region_of_the_page(signed_in: Client, team: Team) -> None:
+    deployment = rows.deployment(rows.revision(team), rows.cluster(), health=Health.FAILED)
+    fragment = signed_in.get("/", headers={"X-Fragment": "1"}).content.decode().strip()
+    assert fragment.startswith('<div id="overview" data-live="list:0 ')
+    assert f"deployment:{deployment.pk}" in fragment
+    assert "<html" not in fragment
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.OWNER])
+def test_the_number_of_queries_does_not_grow(
+    client: Client, team: Team, role: Role, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    client.force_login(rows.person("olga", team, role))
+    revision, cluster = rows.revision(team), rows.cluster()
+
+    def fill(names: range) -> None:
+        for name in names:
+            ill = Health.FAILED if name % 2 else Health.HEALTHY
+            deployment = rows.deployment(revision, cluster, f"r{name}", health=ill)
+            rows.pull(rows.operation(deployment, at=3), 10, 100)
+
+    fill(range(5))
+    with django_assert_max_num_queries(60) as few:
+        page(client)
+    fill(range(5, 50))
+    with django_assert_max_num_queries(len(few.captured_queries)):
+        page(client)
