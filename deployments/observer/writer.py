@@ -31,6 +31,7 @@ SPACING = 0.2  # seconds from one transaction to the next
 MOST = 500  # changes in one transaction
 # A cluster that answers is written down again after so long, even if nothing else changed.
 SEEN_AGAIN = timedelta(seconds=10)
+WAKE_AGAIN = 1.0  # seconds
 KEPT_EVENTS = 200  # of one deployment
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,8 @@ class Writer:
         self._backlog = backlog
         self._stop = threading.Event()
         self._noted: dict[int, datetime] = {}
+        self._to_wake: set[int] = set()
+        self._woken: dict[int, float] = {}
 
     def stop(self) -> None:
         self._stop.set()
@@ -54,7 +57,8 @@ class Writer:
         while not self._stop.is_set():
             began = time.monotonic()
             try:
-                self.flush(wait=1.0)
+                self.flush(wait=SPACING if self._to_wake else 1.0)
+                self.wake()
                 pause = 1.0
             except DatabaseError:
                 log.exception("observations could not be written; trying again in %.0f s", pause)
@@ -77,6 +81,22 @@ class Writer:
             self._backlog.give_back(changes)
             raise
         return len(changes)
+
+    def wake(self) -> int:
+        """Wake what waits for something to happen to its deployment, at most once a second for each.
+
+        What failed and is to be tried again (``attempts`` counts those) keeps its pause: a server that
+        asked for patience gets it.
+        """
+        now = time.monotonic()
+        self._woken = {pk: at for pk, at in self._woken.items() if now - at < WAKE_AGAIN}
+        due = self._to_wake - set(self._woken)
+        if not due:
+            return 0
+        woken = transitions.wake(Operation.objects.filter(deployment_id__in=due, attempts=0))
+        self._to_wake -= due
+        self._woken |= dict.fromkeys(due, now)
+        return woken
 
     def _write(self, changes: list[Change], now: datetime) -> None:
         held: dict[Held, bool] = {}
@@ -115,8 +135,7 @@ class Writer:
                 # The words are the same, but the pods' table is not.
                 Deployment.objects.filter(pk=deployment_id).update(version=F("version") + 1)
                 announce_deployment(deployment_id)
-        if touched:
-            transitions.wake(Operation.objects.filter(deployment_id__in=touched))
+        self._to_wake |= touched
 
     def _seen(self, cluster_id: int, now: datetime) -> None:
         """The watches speak: the cluster and what is installed on it were seen just now."""

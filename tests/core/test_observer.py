@@ -18,7 +18,16 @@ from deployments.commands.install import install
 from deployments.domain.actors import Actor
 from deployments.domain.states import Health, OperationKind, OperationState
 from deployments.ledger import transitions
-from deployments.models import Cluster, Deployment, ObservedObject, OwnedObject, Revision, Team, WatchState
+from deployments.models import (
+    Cluster,
+    Deployment,
+    ObservedObject,
+    Operation,
+    OwnedObject,
+    Revision,
+    Team,
+    WatchState,
+)
 from deployments.observer.service import Observer
 from tests.core.conftest import connected
 from tests.sandbox_server import RunningSandbox
@@ -166,21 +175,27 @@ def test_a_change_wakes_the_parked_operation(
     space = f"wake-{uuid.uuid4().hex[:6]}"
     make_namespace(world, space)
     deployment = make_deployment(cluster, team, revision, space)
-    operation = transitions.create(
-        kind=OperationKind.CHECK_CHAT,
-        title="wait",
-        actor=admin,
-        steps=["wait"],
-        team=team,
-        cluster=cluster,
-        deployment=deployment,
+    operation, retried = (
+        transitions.create(
+            kind=OperationKind.CHECK_CHAT,
+            title=title,
+            actor=admin,
+            steps=["wait"],
+            team=team,
+            cluster=cluster,
+            deployment=deployment,
+        )
+        for title in ("waits for a pod", "failed and is to be tried again later")
     )
-    operation.__class__.objects.filter(pk=operation.pk).update(wake_at=timezone.now() + timedelta(hours=1))
+    Operation.objects.update(wake_at=timezone.now() + timedelta(hours=1))
+    Operation.objects.filter(pk=retried.pk).update(attempts=1)
     sent.clear()
     world.request("POST", f"/api/v1/namespaces/{space}/pods", pod("p", space, deployment.uid))
     wait_for(lambda: any(pk == operation.pk for pk, _ in sent))
     operation.refresh_from_db()
     assert operation.wake_at is None
+    retried.refresh_from_db()
+    assert retried.wake_at is not None
 
 
 def test_another_cluster_at_the_address_changes_nothing_but_the_error(
