@@ -22,13 +22,14 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand
 
 from dashboard import broker
+from dashboard.assets import Collecting
 from dashboard.environment import BASE_DIR
 from dashboard.first_start import ADMIN, first_account, practice_cluster
 from dashboard.supervisor import Program, Supervisor
 
 HOST = "127.0.0.1"
 PORT = 8000
-SPEED = 6.0  # a pull of deepseek-r1:1.5b then takes about half a minute
+SPEED = 1.0  # a pull of deepseek-r1:1.5b then takes about half a minute
 START_SECONDS = 60.0
 TICK = 0.2
 
@@ -74,7 +75,11 @@ class Command(BaseCommand):
         if speed is not None:
             sandbox = start("sandbox", *_sandbox(var, kubeconfig, speed), base=True)
         valkey = self._start_broker(start)
-        self._prepare()
+        with Collecting(environment) as collecting:
+            call_command("migrate", interactive=False, verbosity=0)
+            call_command("createcachetable", verbosity=0)
+            if fault := collecting.wait():
+                raise CommandError(f"The static files could not be collected: {fault}")
         start("web", *_web(port))
         if valkey is not None:
             self._wait(supervisor, "the broker", lambda: broker.answers(valkey))
@@ -103,12 +108,6 @@ class Command(BaseCommand):
         # Its advice on the kernel's settings is for servers that keep data.
         start("valkey", *broker.server_command(program, path), base=True, heard=False)
         return path
-
-    def _prepare(self) -> None:
-        """The database and the static files, up to date."""
-        call_command("migrate", interactive=False, verbosity=0)
-        call_command("createcachetable", verbosity=0)
-        call_command("collectstatic", interactive=False, verbosity=0)
 
     def _wait(self, supervisor: Supervisor, what: str, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + START_SECONDS
