@@ -6,6 +6,7 @@ touches the audit's table must recreate them, and this check fails where one for
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Tags, register
@@ -22,7 +23,7 @@ _NAMES = {
 
 
 @register(Tags.database)
-def audit_triggers(databases: list[str] | None = None, **_: Any) -> list[CheckMessage]:
+def audit_triggers(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for alias in databases or []:
         connection = connections[alias]

@@ -30,7 +30,7 @@ from dashboard.supervisor import Program, Supervisor
 HOST = "127.0.0.1"
 PORT = 8000
 SPEED = 1.0  # a pull of deepseek-r1:1.5b then takes about half a minute
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 TICK = 0.2
 
 
