@@ -20,9 +20,11 @@ from dashboard.presenters.clusters import connection
 from dashboard.presenters.parts import Column, Fact, Step
 from deployments.commands import clusters as commands
 from deployments.commands.holding import held, hold
+from deployments.commands.subjects import of_cluster
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, InvalidInput
 from deployments.domain.states import OperationState
+from deployments.domain.subjects import Subject
 from deployments.models import Operation
 from deployments.policies import Action, may, require
 from deployments.selectors import clusters as selector
@@ -114,7 +116,7 @@ def _steps(check: Operation) -> list[Step]:
 def connect(request: HttpRequest) -> HttpResponse:
     """A new cluster. Whoever is no site admin is refused before he fills anything in."""
     who = actor(request)
-    require(who, Action.MANAGE_CLUSTERS, object_type="cluster")
+    require(who, Action.MANAGE_CLUSTERS, Subject("cluster"))
     teams = selector.teams_to_grant(who)
     if request.method != "POST":
         chosen = [team.pk for team in teams][:1] if len(teams) == 1 else []
@@ -149,7 +151,7 @@ def credential(request: HttpRequest, pk: int) -> HttpResponse:
     """Another credential for the same cluster."""
     who = actor(request)
     found = selector.cluster_page(who, pk)
-    require(who, Action.MANAGE_CLUSTERS, object_type="cluster", object_id=pk)
+    require(who, Action.MANAGE_CLUSTERS, of_cluster(found.cluster))
     values: dict[str, Any] = {"cluster": found.cluster}
     if request.method != "POST":
         values["form"] = CredentialForm()
@@ -205,7 +207,7 @@ def remove(request: HttpRequest, pk: int) -> HttpResponse:
     """Forget a cluster after its name was typed."""
     who = actor(request)
     found = selector.cluster_page(who, pk)
-    require(who, Action.MANAGE_CLUSTERS, object_type="cluster", object_id=pk)
+    require(who, Action.MANAGE_CLUSTERS, of_cluster(found.cluster))
     form = RemoveForm(request.POST or None)
     wrong, refused = "", None
     if request.method == "POST" and form.is_valid():
