@@ -178,7 +178,8 @@ def _pod_state(data: dict[str, Any], conditions: dict[Any, Any]) -> tuple[str, s
 
 def _container(item: dict[str, Any], *, init: bool) -> dict[str, Any]:
     """A container with what it does, and how its last run ended."""
-    name, said = next(iter(item.get("state", {}).items()), ("", {}))
+    state: dict[str, dict[str, Any]] = item.get("state", {})
+    name, said = next(iter(state.items()), ("", {}))
     code = said.get("exitCode")
     if name == "running":
         css, icon, word = "healthy", "healthy", _("Running")

@@ -33,8 +33,8 @@ from deployments.selectors.operations import pulls_of
 PER_PAGE = 25
 RELEASES_PER_PAGE = 25
 COLUMNS = (
-    Column(gettext_lazy("Health"), "health"),
     Column(gettext_lazy("Name"), "name"),
+    Column(gettext_lazy("Health"), "health"),
     Column(gettext_lazy("Model")),
     Column(gettext_lazy("Cluster, namespace"), "cluster"),
     Column(gettext_lazy("Team"), "team"),
@@ -59,10 +59,11 @@ def deployments(request: HttpRequest) -> HttpResponse:
         sort=sort,
     )
     page = Paginator(selector.deployments(who, wanted), PER_PAGE).get_page(query.get("page"))
-    rows = []
+    rows: list[dict[str, Any]] = []
     for row in page.object_list:
         spec = selector.spec_of(row.revision.spec)
-        rows.append({"row": row, "model": spec.model.reference if spec else "", "work": row.under_way[:1]})
+        model = spec.model.reference if spec else ""
+        rows.append({"row": row, "model": model, "work": selector.under_way(row)})
     values = {
         "page": page,
         "rows": rows,

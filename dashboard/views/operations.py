@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from dashboard.access import actor, chosen_team
 from dashboard.presenters import progress
+from dashboard.presenters.numbers import duration
 from dashboard.presenters.parts import CodeLine, Column, Fact, Finding, LogLine, ordering
 from dashboard.presenters.states import DEEDS, OPERATION
 from dashboard.presenters.times import exact
@@ -61,7 +62,7 @@ def operations(request: HttpRequest) -> HttpResponse:
     page = Paginator(selector.operations(who, wanted), PER_PAGE).get_page(query.get("page"))
     about = lookup.deployment(who, wanted.deployment) if wanted.deployment else None
     now = timezone.now()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for row in page.object_list:
         started = row.started_at
         rows.append(
@@ -140,7 +141,8 @@ def _page(request: HttpRequest, pk: int) -> dict[str, Any]:
 def _pull(pull: PullProgress) -> dict[str, Any]:
     """A pull's rows of the table of layers; layers under a hundredth of the whole are told together."""
     whole = progress.total_of(pull)
-    big, small = [], []
+    big: list[dict[str, Any]] = []
+    small: list[dict[str, Any]] = []
     for layer in pull.layers if isinstance(pull.layers, list) else []:
         total, done = int(layer.get("total") or 0), int(layer.get("completed") or 0)
         word, css, icon = progress.LAYER_STATES.get(
@@ -230,8 +232,8 @@ def proof_facts(stored: object) -> list[Fact]:
     return [
         Fact(
             _("Answered after"),
-            progress.duration(float(stored["seconds"])),
-            _("%(span)s of it to load the model") % {"span": progress.duration(load)} if load >= 0.05 else "",
+            duration(float(stored["seconds"])),
+            _("%(span)s of it to load the model") % {"span": duration(load)} if load >= 0.05 else "",
         ),
         Fact(
             _("Speed"),

@@ -66,7 +66,7 @@ def deployments(actor: Actor, wanted: DeploymentFilter) -> QuerySet[Deployment]:
         )
     cases = [When(health=health.value, then=Value(health.badness)) for health in Health]
     rows = rows.annotate(badness=Case(*cases, default=Value(99), output_field=IntegerField()))
-    under_way = Prefetch(
+    active = Prefetch(
         "operations",
         queryset=Operation.objects.filter(state__in=ACTIVE, kind__in=CHANGING),
         to_attr="under_way",
@@ -74,9 +74,15 @@ def deployments(actor: Actor, wanted: DeploymentFilter) -> QuerySet[Deployment]:
     key = SORTS[wanted.sort.removeprefix("-")]
     return (
         rows.select_related("team", "cluster", "revision__profile")
-        .prefetch_related(under_way)
+        .prefetch_related(active)
         .order_by(f"-{key}" if wanted.sort.startswith("-") else key, "name", "pk")
     )
+
+
+def under_way(row: Deployment) -> list[Operation]:
+    """The changing operation of a row of :func:`deployments`, if one is active."""
+    found: list[Operation] = getattr(row, "under_way")  # noqa: B009  (an attribute of the prefetch)
+    return found
 
 
 def clusters_to_choose(actor: Actor) -> list[Cluster]:

@@ -40,8 +40,9 @@ def test_an_install_shows_step_figures_and_layers_of_its_pulls(
     signed_in: Client, deployment: Deployment
 ) -> None:
     install = rows.operation(deployment, at=3, reason="Pilot")
+    weights = {"digest": "sha256:4cd576d9aa16ffee", "total": 990_000_000, "completed": 590_000_000}
     layers = [
-        {"digest": "sha256:4cd576d9aa16ffee", "total": 990_000_000, "completed": 590_000_000, "state": "pulling"},
+        {**weights, "state": "pulling"},
         *({"digest": f"sha256:{n}", "total": 500, "completed": 0, "state": "waiting"} for n in range(4)),
     ]
     pull = rows.pull(install, 590_000_000, 1_000_000_000, rate=41e6, rates=[40e6, 42e6], layers=layers)
