@@ -27,9 +27,8 @@ from tests.smoke.browser import Browser, Form, Page
 ROOT = Path(__file__).resolve().parents[2]
 SPEED = "30"  # of the practice cluster's time
 MODEL = "deepseek-r1:1.5b"
-NAME = "smoke"
+PROFILE, CLUSTER, NAME = "deepseek-r1 1.5b", "practice", "smoke"
 START_SECONDS, CHECK_SECONDS, INSTALL_SECONDS, STOP_SECONDS = 180.0, 60.0, 180.0, 10.0
-PAGES = 12  # more steps than the wizard has
 UP = re.compile(r"Pilothouse is up.*?: (http://\S+)")
 PASSWORD = re.compile(r"Sign in as (\S+) with the password (\S+)")
 ENDED = re.compile(r'data-say="[^"]*: (Succeeded|Failed|Cancelled)"')
@@ -121,20 +120,34 @@ def usable_cluster(browser: Browser, address: str) -> bool:
 
 
 def install(browser: Browser, address: str) -> Page:
-    """Go through the wizard as a person in a hurry does: fill in what has no default, press the button."""
+    """Go through the wizard as a person in a hurry does; the operation's page at its end."""
     page = browser.open(urljoin(address, "/install/"))
-    for _ in range(PAGES):
-        if re.fullmatch(r"/operations/\d+/", urlsplit(page.url).path):
-            return page
-        if page.status != 200:
-            raise Broken(f"the wizard answered {page.status} at {page.url}: {words(page)}")
-        form = find(page, lambda each: each.method == "post" and "/install" in each.action)
-        for name, value in (("name", NAME), ("namespace", NAME)):
-            if name in form.names:
-                form.set(name, value)
-        button = next((each for each in form.buttons if "go" in each[2].split()), ("", "", ""))
-        page = browser.submit(form, button[:2])
-    raise Broken(f"the wizard did not end within {PAGES} pages; the last one is {page.url}: {words(page)}")
+    form = find(page, lambda each: "/install/place" in each.action)
+    form.choose("revision", PROFILE)
+    page = browser.submit(form)
+    form = find(page, lambda each: {"cluster", "namespace", "name"} <= each.names)
+    form.choose("cluster", CLUSTER)
+    form.set("namespace", NAME)
+    form.set("name", NAME)
+    page = browser.submit(form)
+    if "/install/preflight" not in page.url:
+        raise Broken(f"the place was refused: {words(page)}")
+    form = wait(lambda: checked(browser, page.url), CHECK_SECONDS, "the preflight to find no problem")
+    page = browser.submit(form, ("ask", "1"))
+    form = find(page, lambda each: "reason" in each.names)
+    page = browser.submit(form)
+    if not re.fullmatch(r"/operations/\d+/", urlsplit(page.url).path):
+        raise Broken(f"the review led to {page.status} {page.url}: {words(page)}")
+    return page
+
+
+def checked(browser: Browser, url: str) -> Form | None:
+    """The form that leads on from the preflight, once there is one."""
+    page = browser.open(url)
+    if "The preflight found a problem" in page.text or "could not be made" in page.text:
+        raise Broken(f"the preflight failed: {words(page)}")
+    forms = page.forms
+    return next((each for each in forms if any(name == "ask" for name, _, _ in each.buttons)), None)
 
 
 def ended(browser: Browser, url: str) -> Page | None:
