@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
@@ -18,6 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from dashboard.access import actor, chosen_team
 from dashboard.forms.clusters import RemoveForm
 from dashboard.forms.faults import place, sentence
+from dashboard.forms.files import MAX_FILE, ReadFile, read_file
 from dashboard.forms.profiles import (
     ImportForm,
     NewProfileForm,
@@ -31,21 +31,17 @@ from deployments.commands import profiles as commands
 from deployments.commands.holding import held, hold
 from deployments.domain.actors import Actor
 from deployments.domain.config_export import export_config
-from deployments.domain.config_notes import Line
-from deployments.domain.config_yaml import import_config
 from deployments.domain.errors import Conflict, Denied, InvalidInput, ManyInvalid
 from deployments.domain.modelname import TESTED_UP_TO
-from deployments.domain.profile_file import ProfileFile, dump_profile, is_profile, load_profile
-from deployments.domain.safe_yaml import load_documents
+from deployments.domain.profile_file import ProfileFile, dump_profile
 from deployments.domain.sizing import size_stack
-from deployments.domain.spec import Secrets, StackSpec, spec_from_json
+from deployments.domain.spec import StackSpec, spec_from_json
 from deployments.domain.validation import validate_secrets, validate_spec
 from deployments.models import Revision, Team
 from deployments.policies import Action
 from deployments.selectors import profiles as selector
 
 PER_PAGE = 25
-MAX_FILE = 256 * 1024
 COLUMNS = (
     Column(gettext_lazy("Profile"), "name"),
     Column(gettext_lazy("Team"), "team"),
@@ -248,42 +244,6 @@ def archive(request: HttpRequest, pk: int) -> HttpResponse:
         return HttpResponseRedirect(reverse("profiles"))
     status = 422 if request.method == "POST" else 200
     return render(request, "profiles/archive.html", {"page": page, "form": form}, status=status)
-
-
-@dataclass(frozen=True)
-class ReadFile:
-    """What a file turned out to be."""
-
-    name: str
-    description: str
-    spec: StackSpec
-    secrets: Secrets
-    understood: tuple[Line, ...] = ()
-    warnings: tuple[Line, ...] = ()
-    ignored: tuple[Line, ...] = ()
-    namespace: str | None = None
-
-
-def read_file(text: str | bytes) -> ReadFile:
-    """A profile's own file, or the extension's config.yaml or claim. Raises :class:`InvalidInput`."""
-    if _is_own(text):
-        own = load_profile(text)
-        warnings = [Line(error.field, sentence(error)) for error in validate_spec(own.spec)]
-        if own.spec.chat.has_access_code:
-            warnings.append(Line("chat.access_code", _("The access code is not in the file: give it anew.")))
-        return ReadFile(own.name, own.description, own.spec, Secrets(), (), tuple(warnings))
-    found = import_config(text)
-    return ReadFile(
-        "", "", found.spec, found.secrets, found.understood, found.warnings, found.ignored, found.namespace
-    )
-
-
-def _is_own(text: str | bytes) -> bool:
-    try:
-        documents = load_documents(text)
-    except InvalidInput:
-        return False  # import_config mends what people write by hand, or says what is wrong
-    return len(documents) == 1 and is_profile(documents[0])
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
