@@ -99,7 +99,7 @@ def _operation(row: Operation) -> dict[str, Any]:
 
 
 def _cluster(row: Cluster) -> dict[str, Any]:
-    href = f"{reverse('deployments')}?cluster={row.pk}"
+    href = reverse("cluster", args=[row.pk])
     return {
         "look": UNREACHABLE,
         "name": row.name,
@@ -107,7 +107,7 @@ def _cluster(row: Cluster) -> dict[str, Any]:
         "sentence": row.last_error,
         "context": row.last_error_remedy or row.server,
         "since": row.last_error_at,
-        "action": _("Its deployments"),
+        "action": _("See what to do"),
         "action_href": href,
     }
 
