@@ -5,23 +5,27 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from deployments.domain.actors import PILOTHOUSE
 from deployments.domain.errors import ModelError, ServerFault
 from deployments.domain.modelname import same_model
 from deployments.domain.names import ObjectNames
 from deployments.domain.spec import StackSpec, spec_from_json
+from deployments.gateways.chat import prove_chat
 from deployments.gateways.kubernetes import ClusterClient, proxy_path
 from deployments.models import Deployment
+from deployments.selectors.chat import target_of
 from deployments.workflows.access import client_for
 from deployments.workflows.engine import Done, Run
-from deployments.workflows.servers import ollama, server_pods
+from deployments.workflows.servers import ServerPod, ollama, server_pods
 
 TOKEN_TIMEOUT = 300.0  # a large model is read from disk into GPU memory first
 
 
 @dataclass(frozen=True)
 class Proof:
-    """``seconds`` from the question to its answer, ``load_seconds`` of them for loading the model;
-    ``tokens_per_second`` None where the answer was too short to tell."""
+    """``seconds`` from the question to the first token, loading the model included;
+    ``tokens_per_second`` None where the answer was too short to tell; ``through`` what was asked:
+    "chat" (the path that people use) or "server" where there is no chat."""
 
     model: str
     pod: str
@@ -29,25 +33,22 @@ class Proof:
     load_seconds: float
     tokens_per_second: float | None
     placement: str
-    chat_page: str
+    through: str
 
     @property
     def sentence(self) -> str:
-        words = f"{self.model} answered after {self.seconds:.1f} s"
+        words = f"{self.model} answered {'the chat ' if self.through == 'chat' else ''}after {self.seconds:.1f} s"
         if self.tokens_per_second:
             words += f", {self.tokens_per_second:.0f} tokens/s"
-        if self.placement:
-            words += f", {self.placement}"
-        return words + (f"; {self.chat_page}" if self.chat_page else "")
+        return words + (f", {self.placement}" if self.placement else "")
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def generated_token(client: ClusterClient, deployment: Deployment, spec: StackSpec) -> Proof:
-    """Ask the chat's page, then a ready server pod for a token. Raises a :class:`ClusterError` or
-    :class:`ModelError` that says which of the two did not answer."""
-    page = chat_page(client, deployment) if spec.chat.enabled and spec.chat.replicas else ""
+    """Ask for an answer as the chat's page asks, or the server where there is no chat. Raises a
+    :class:`ClusterError` or :class:`ModelError` that says what did not answer."""
     pods = [pod for pod in server_pods(client, deployment) if pod.ready and not pod.terminating]
     if not pods:
         raise ModelError(
@@ -56,19 +57,27 @@ def generated_token(client: ClusterClient, deployment: Deployment, spec: StackSp
             remedy="Look at the deployment's health for what it waits for.",
             retryable=True,
         )
-    pod, model = pods[0].name, spec.model.reference
-    server = ollama(client, deployment, pod)
-    timing = server.generate_one_token(model, timeout=TOKEN_TIMEOUT)
-    loaded = next((row for row in server.ps() if same_model(row.name, model)), None)
-    return Proof(
-        model=model,
-        pod=pod,
-        seconds=round(timing.latency, 2),
-        load_seconds=round(timing.load, 2),
-        tokens_per_second=timing.tokens_per_second,
-        placement=loaded.placement if loaded else "",
-        chat_page=page,
-    )
+    model = spec.model.reference
+    if spec.chat.enabled and spec.chat.replicas:
+        proof = prove_chat(target_of(PILOTHOUSE, deployment), model, timeout=TOKEN_TIMEOUT)
+        seconds, load, speed, through = proof.latency, 0.0, proof.tokens_per_second, "chat"
+    else:
+        timing = ollama(client, deployment, pods[0].name).generate_one_token(model, timeout=TOKEN_TIMEOUT)
+        seconds, load, speed = timing.latency, timing.load, timing.tokens_per_second
+        through = "server"
+    pod, placement = _where(client, deployment, pods, model)
+    return Proof(model, pod, round(seconds, 2), round(load, 2), speed, placement, through)
+
+
+def _where(
+    client: ClusterClient, deployment: Deployment, pods: list[ServerPod], model: str
+) -> tuple[str, str]:
+    """The first pod that has the model in memory now, and on what."""
+    for pod in pods:
+        for row in ollama(client, deployment, pod.name).ps():
+            if same_model(row.name, model):
+                return pod.name, row.placement
+    return pods[0].name, ""
 
 
 def check(run: Run) -> Done:
@@ -81,7 +90,7 @@ def check(run: Run) -> Done:
     return Done(proof.sentence, result={"chat": proof.to_json()})
 
 
-def chat_page(client: ClusterClient, deployment: Deployment) -> str:
+def chat_page(client: ClusterClient, deployment: Deployment) -> None:
     """Ask NextChat for its settings through its Service. Raises a :class:`ClusterError`."""
     names = ObjectNames(deployment.name)
     path = proxy_path(deployment.namespace, "services", names.chat, "http", "http", "api/config")
@@ -95,4 +104,3 @@ def chat_page(client: ClusterClient, deployment: Deployment) -> str:
             status=status,
             retryable=status >= 500,
         )
-    return "the chat's page answers"

@@ -17,7 +17,8 @@ from django.utils import timezone
 from deployments.domain.errors import ClusterError, ModelError, ObjectMissing, PullStalled
 from deployments.gateways.ollama.answers import PullEvent
 from deployments.gateways.ollama.tracker import PullPhase, PullSnapshot, PullTracker
-from deployments.models import PullProgress
+from deployments.gateways.registry import RegistryManifest, model_size
+from deployments.models import Deployment, PullProgress
 from deployments.workflows.access import client_for
 from deployments.workflows.engine import Done, Run, Wait
 from deployments.workflows.figures import figures
@@ -42,7 +43,11 @@ def pull(run: Run) -> Done | Wait:
     row = PullProgress.objects.get(operation=operation)
     attempt = row.attempt + 1
     started = time.monotonic()
-    tracker = PullTracker(started=started, stall_seconds=float(settings.PULL_STALL_SECONDS))
+    tracker = PullTracker(
+        started=started,
+        stall_seconds=float(settings.PULL_STALL_SECONDS),
+        expected=_expected(deployment, model, insecure=bool(request.get("insecure"))),
+    )
     report = _Report(run, pod, attempt, list(row.rates))
     report.line(f"{pod.name}: pulling {model}" + (f", attempt {attempt}" if attempt > 1 else ""))
     # Nothing below needs the database for minutes: a connection held by each of a hundred pulls
@@ -158,6 +163,15 @@ class _Report:
             self._stalled = False
             return f"{self._pod.name}: bytes are arriving again", False
         return None
+
+
+def _expected(deployment: Deployment, model: str, *, insecure: bool) -> tuple[tuple[str, int], ...]:
+    """The layers that the registry promises, so that the whole is known from the start; nothing where
+    it cannot be asked from here. The practice cluster's registry is not the real one."""
+    if deployment.cluster.simulated or insecure:
+        return ()
+    told = model_size(model)
+    return told.layers if isinstance(told, RegistryManifest) else ()
 
 
 def _pod(pods: list[ServerPod], volume: str) -> ServerPod | None:
