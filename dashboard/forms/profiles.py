@@ -48,10 +48,10 @@ BLANK: dict[str, Any] = {
 }
 
 
-def _text(label: Any, help_text: Any = "", **attrs: Any) -> forms.CharField:
+def _text(label: Any, help_text: Any = "", *, required: bool = False, **attrs: Any) -> forms.CharField:
     attrs = {"spellcheck": "false", "autocomplete": "off", **attrs}
     return forms.CharField(
-        label=label, required=False, help_text=help_text, widget=forms.TextInput(attrs=attrs)
+        label=label, required=required, help_text=help_text, widget=forms.TextInput(attrs=attrs)
     )
 
 
@@ -101,9 +101,11 @@ class StackForm(forms.Form):
 
     based_on = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
-    model_repository = _text(_("Model"), _("As Ollama calls it, without the tag."))
-    model_tag = _text(_("Tag"), list="known-tags")
-    model_registry = _text(_("Model registry"), _("Host and namespace, such as registry.ollama.ai/library."))
+    model_repository = _text(_("Model"), _("As Ollama calls it, without the tag."), required=True)
+    model_tag = _text(_("Tag"), required=True, list="known-tags")
+    model_registry = _text(
+        _("Model registry"), _("Host and namespace, such as registry.ollama.ai/library."), required=True
+    )
     model_insecure = _tick(_("The registry speaks plain HTTP"))
     download_gb = forms.DecimalField(
         label=_("Size of the download, GB"),
@@ -186,7 +188,7 @@ class StackForm(forms.Form):
     registry_password_fate = _fate(_("Registry password"))
     images_registry_password = _secret(_("Registry password"), _("Stored encrypted, never shown again."))
 
-    server_keep_alive = _text(_("Keep the model loaded"), _("30m, 24h, or -1 for ever."))
+    server_keep_alive = _text(_("Keep the model loaded"), _("30m, 24h, or -1 for ever."), required=True)
     server_context_length = _number(_("Context, tokens"), _("Blank: Ollama's own."), required=False)
     server_num_parallel = _number(_("Requests at once"), _("Blank: Ollama's own."), required=False)
     server_run_as_user = _number(

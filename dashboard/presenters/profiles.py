@@ -77,9 +77,10 @@ def summary(spec: StackSpec) -> str:
     if server.gpu_vendor is GpuVendor.NONE:
         place = _("without a GPU")
     elif server.gpu_count:
-        place = ngettext(
-            "on %(n)d %(vendor)s GPU", "on %(n)d %(vendor)s GPUs", server.gpu_count
-        ) % {"n": server.gpu_count, "vendor": VENDORS[server.gpu_vendor]}
+        place = ngettext("on %(n)d %(vendor)s GPU", "on %(n)d %(vendor)s GPUs", server.gpu_count) % {
+            "n": server.gpu_count,
+            "vendor": VENDORS[server.gpu_vendor],
+        }
     else:
         place = _("on %(vendor)s GPUs") % {"vendor": VENDORS[server.gpu_vendor]}
     many = ngettext("%(n)d server", "%(n)d servers", server.replicas) % {"n": server.replicas}
@@ -92,11 +93,17 @@ def summary(spec: StackSpec) -> str:
     return f"{spec.model.reference} {place}, {many}, {chat}"
 
 
+def shown(quantity: str) -> str:
+    """A quantity of bytes with its unit in full: "8Gi" is 8 GiB. Others stay as they are."""
+    number, unit = quantity[:-2], quantity[-2:]
+    return f"{number}\u00a0{unit}B" if unit in ("Ki", "Mi", "Gi", "Ti") else quantity
+
+
 def storage_words(spec: StackSpec, sizing: Sizing) -> str:
     """Which storage was chosen, and why it is so."""
     if spec.storage.mode is StorageMode.EXISTING:
         return _("the claim %(name)s as it is") % {"name": spec.storage.claim_name}
-    size = sizing.claim_size or _("of unknown size")
+    size = shown(sizing.claim_size) or _("of unknown size")
     if spec.storage.mode is StorageMode.SHARED:
         return _("one shared claim, %(size)s: the model is pulled once for all servers") % {"size": size}
     return _("a claim for each server, %(size)s: works with any storage class") % {"size": size}
@@ -107,7 +114,8 @@ def overview(spec: StackSpec, sizing: Sizing) -> list[Fact]:
     need, server = sizing.resources, spec.server
     unknown = _("not known")
     processors = f"{need.cpu_request or unknown} – {need.cpu_limit or unknown}"
-    memory = f"{need.memory_request or unknown} – {need.memory_limit or unknown}"
+    memory = f"{shown(need.memory_request) or unknown} – {shown(need.memory_limit) or unknown}"
+    each = _("each server, requested – at most")
     gpus = (
         f"{sizing.gpu_count} {VENDORS[server.gpu_vendor]}"
         if server.gpu_vendor is not GpuVendor.NONE
@@ -116,9 +124,9 @@ def overview(spec: StackSpec, sizing: Sizing) -> list[Fact]:
     facts = [
         Fact(_("Model"), spec.model.reference),
         Fact(_("Servers"), str(server.replicas)),
-        Fact(_("GPUs for each server"), gpus),
-        Fact(_("Processors for each server"), processors),
-        Fact(_("Memory for each server"), memory),
+        Fact(_("GPUs"), gpus, _("each server") if sizing.gpu_count else ""),
+        Fact(_("Processors"), processors, each),
+        Fact(_("Memory"), memory, each),
         Fact(_("Storage"), storage_words(spec, sizing)),
     ]
     if server.autoscaling.enabled:
