@@ -185,9 +185,9 @@ def test_only_one_changing_operation_per_deployment(admin: Actor, team: Team, re
     deployment = Deployment.objects.create(
         team=team, cluster=cluster, namespace="n", name="d", revision=revision
     )
-    words = dict(actor=admin, steps=["one"], team=team, cluster=cluster, deployment=deployment)
+    words = {"actor": admin, "steps": ["one"], "team": team, "cluster": cluster, "deployment": deployment}
     transitions.create(kind=OperationKind.INSTALL, title="Install d", **words)
-    with pytest.raises(Conflict, match="Install d.*admin"):
+    with pytest.raises(Conflict, match=r"Install d.*admin"):
         transitions.create(kind=OperationKind.UNINSTALL, title="Uninstall d", **words)
     transitions.create(kind=OperationKind.PULL, title="Pull", **words)
 
