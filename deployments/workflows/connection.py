@@ -23,8 +23,6 @@ def reach(run: Run) -> Done:
         version = client_for(cluster).version()
     except PilothouseError as error:
         _remember(cluster, error)
-        if isinstance(error, ClusterError) and error.retryable and run.operation.attempts >= 1:
-            error.retryable = False  # somebody is waiting for the answer: two tries are enough
         raise
     _save(
         cluster,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from deployments.commands.plans import STEPS
-from deployments.domain.states import OperationKind, Queue
+from deployments.domain.states import EPHEMERAL, OperationKind, Queue
 from deployments.workflows import chat, connection, install, pull, questions, remove
-from deployments.workflows.engine import Done, Plan, Run, Step, Wait
+from deployments.workflows.engine import MAX_ATTEMPTS, Done, Plan, Run, Step, Wait
 
 _FUNCTIONS: dict[OperationKind, list[Callable[[Run], Done | Wait]]] = {
     OperationKind.INSTALL: [
@@ -34,9 +34,17 @@ _FUNCTIONS: dict[OperationKind, list[Callable[[Run], Done | Wait]]] = {
     OperationKind.DIFF: [questions.diff],
 }
 
+# Somebody waits in front of the page for the answer to a question: two tries are enough.
+TRIES_OF_A_QUESTION = 2
+
 PLANS: Plan = {
     kind: [
-        Step(name, function, Queue.PULL if kind is OperationKind.PULL else Queue.CONTROL)
+        Step(
+            name,
+            function,
+            Queue.PULL if kind is OperationKind.PULL else Queue.CONTROL,
+            TRIES_OF_A_QUESTION if kind in EPHEMERAL else MAX_ATTEMPTS,
+        )
         for name, function in zip(STEPS[kind], functions, strict=True)
     ]
     for kind, functions in _FUNCTIONS.items()

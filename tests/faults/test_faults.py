@@ -34,7 +34,7 @@ Page = Callable[[str], str]
 # What a connection check meets, and what its page says.
 OF_REQUESTS = [
     ("unauthorized", {}, "stored credential"),
-    ("http_5xx", {"code": 503}, "503"),
+    ("http_5xx", {"code": 503}, "failed to answer"),
     ("html_answer", {}, "HTML"),
     ("http_429", {"retry_after": 1}, "patience"),
     ("drop", {}, "connection"),
