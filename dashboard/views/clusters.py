@@ -208,7 +208,7 @@ def remove(request: HttpRequest, pk: int) -> HttpResponse:
     who = actor(request)
     found = selector.cluster_page(who, pk)
     require(who, Action.MANAGE_CLUSTERS, of_cluster(found.cluster))
-    form = RemoveForm(request.POST or None)
+    form = RemoveForm(request.POST if request.method == "POST" else None)
     wrong, refused = "", None
     if request.method == "POST" and form.is_valid():
         if form.cleaned_data["confirm"] != found.cluster.name:

@@ -237,7 +237,7 @@ def archive(request: HttpRequest, pk: int) -> HttpResponse:
     page = selector.profile_page(who, pk)
     if not page.may_archive:
         raise Denied("Archiving needs the role maintainer.", remedy="Ask an owner of the team.")
-    form = RemoveForm(request.POST or None)
+    form = RemoveForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         commands.archive_profile(who, profile_id=pk, reason=form.cleaned_data["reason"])
         messages.success(request, _("%(name)s was archived.") % {"name": page.profile.name})
