@@ -67,7 +67,8 @@ def parse(text: str) -> Image | None:
         return None
     name, tag, digest = found["name"], found["tag"] or "", found["digest"] or ""
     host, slash, path = name.partition("/")
-    if not slash or not ("." in host or ":" in host or host == "localhost"):
+    # A first part with capitals can only be a host (distribution/reference, splitDockerDomain).
+    if not slash or not ("." in host or ":" in host or host == "localhost" or host.lower() != host):
         host, path = "docker.io", name if slash else f"library/{name}"
     return Image(text, host, path, tag or ("" if digest else "latest"), digest)
 

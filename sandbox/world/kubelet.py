@@ -111,6 +111,8 @@ class Kubelet:
         if event.type == "DELETED":
             if worker is not None:
                 del self.workers[uid]
+                # At once: the scheduler may give the room to the next pod before the worker has ended.
+                self.world.devices.release(uid)
                 self._spawn(worker.vanish())
                 self.world.volumes.drop(f"pod/{uid}/")
                 self.world.volumes.drop(f"container/{uid}/")

@@ -286,6 +286,8 @@ class PodWorker:
         def write(pod: Object) -> None:
             pod["status"] = made
 
+        if made["phase"] in ("Succeeded", "Failed"):
+            self.world.devices.release(uid_of(self.pod))
         self.pod = self.world.store.mutate("Pod", namespace, name, write, "status", "kubelet") or self.pod
 
     def _status(self, current: Object) -> Object:

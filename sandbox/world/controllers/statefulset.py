@@ -233,7 +233,11 @@ class StatefulSets(Controller):
     def _claim_owners(self, found: Object) -> None:
         """Owner references as the retention policy of deletion asks for them now."""
         wanted = self._policy(found, "whenDeleted")
+        start = int((spec_of(found).get("ordinals") or {}).get("start", 0))
+        end = start + int(spec_of(found).get("replicas", 1))
         for pod in self._pods(found):
+            if ordinal(pod, name_of(found)) not in range(start, end):
+                continue
             for claim in self._claims_of(found, name_of(pod)):
                 self._own(claim, found if wanted else None, "" if wanted else uid_of(found))
 
