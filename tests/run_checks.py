@@ -90,10 +90,15 @@ def yaml_files() -> str:
     return "\n".join(found)
 
 
+def timed(check: Callable[[], str]) -> tuple[str, float]:
+    began = time.monotonic()
+    return check(), time.monotonic() - began
+
+
 MANAGE = ("python", "manage.py")
 CHECKS: dict[str, Callable[[], str]] = {
     "types": program("mypy"),
-    "style": program("ruff", "check", "."),
+    "style": program("ruff", "check", "--output-format", "concise", "."),
     "format": program("ruff", "format", "--check", "."),
     "import directions": program("lint-imports", "--no-cache"),
     "migrations are complete": program(*MANAGE, "makemigrations", "--check", "--dry-run"),
@@ -110,10 +115,10 @@ def main(arguments: list[str]) -> int:
         return 2
     failed = []
     with ThreadPoolExecutor(TOGETHER) as pool:
-        running = {name: (time.monotonic(), pool.submit(check)) for name, check in wanted.items()}
-        for name, (began, outcome) in running.items():
-            answer = outcome.result()
-            print(f"{'FAILED' if answer else 'ok':7}{name} ({time.monotonic() - began:.0f} s)", flush=True)
+        running = {name: pool.submit(timed, check) for name, check in wanted.items()}
+        for name, outcome in running.items():
+            answer, seconds = outcome.result()
+            print(f"{'FAILED' if answer else 'ok':7}{name} ({seconds:.0f} s)", flush=True)
             if answer:
                 failed.append(name)
                 print(answer, flush=True)
