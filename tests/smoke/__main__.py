@@ -9,59 +9,37 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from tests.smoke.browser import Browser, Form, Page
+from tests.smoke.product import Broken, Product, running_product, wait
 
-ROOT = Path(__file__).resolve().parents[2]
-SPEED = "30"  # of the practice cluster's time
 MODEL = "deepseek-r1:1.5b"
 PROFILE, CLUSTER, NAME = "deepseek-r1 1.5b", "practice", "smoke"
-START_SECONDS, CHECK_SECONDS, INSTALL_SECONDS, STOP_SECONDS = 180.0, 60.0, 180.0, 10.0
-UP = re.compile(r"Pilothouse is up.*?: (http://\S+)")
-PASSWORD = re.compile(r"Sign in as (\S+) with the password (\S+)")
+CHECK_SECONDS, INSTALL_SECONDS = 60.0, 180.0
 ENDED = re.compile(r'data-say="[^"]*: (Succeeded|Failed|Cancelled)"')
-T = TypeVar("T")
-
-
-class Broken(Exception):
-    """The smoke test found something broken; the text says what."""
 
 
 def main() -> int:
     began = time.monotonic()
     directory = Path(tempfile.mkdtemp(prefix="pilothouse-smoke-"))
-    output = directory / "output.log"
-    kept = {name: value for name, value in os.environ.items() if name not in {"DATABASE_URL", "REDIS_URL"}}
-    with output.open("wb") as log:
-        everything = subprocess.Popen(
-            [sys.executable, "manage.py", "quickstart", "--port", "0", "--speed", SPEED],
-            cwd=ROOT,
-            env={**kept, "VAR_DIR": str(directory), "PYTHONUNBUFFERED": "1"},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
     told = Narrator(began)
     try:
-        drive(everything, output, told)
+        with running_product(directory) as product:
+            drive(product, told)
     except (Broken, OSError, KeyError) as trouble:
         print(f"smoke: FAILED after {time.monotonic() - began:.0f} s: {trouble}", flush=True)
-        print(output.read_text(errors="replace")[-3000:])
+        print((directory / "output.log").read_text(errors="replace")[-3000:])
         print(f"The logs are in {directory / 'log'}")
         return 1
     finally:
-        stop(everything)
         told("stopped")
     shutil.rmtree(directory)
     print(f"smoke: fine in {time.monotonic() - began:.1f} s", flush=True)
@@ -78,19 +56,12 @@ class Narrator:
         print(f"{time.monotonic() - self._began:6.1f} s  {what}", flush=True)
 
 
-def drive(everything: subprocess.Popen[bytes], output: Path, told: Narrator) -> None:
-    def greeting() -> tuple[str, str, str] | None:
-        if everything.poll() is not None:
-            raise Broken(f"quickstart ended with exit code {everything.returncode}")
-        text = output.read_text(errors="replace")
-        up, password = UP.search(text), PASSWORD.search(text)
-        return (up[1], password[1], password[2]) if up and password else None
-
-    address, user, password = wait(greeting, START_SECONDS, "everything to be up")
+def drive(product: Product, told: Narrator) -> None:
+    address = product.address
     told(f"up at {address}")
     browser = Browser()
-    sign_in(browser, address, user, password)
-    told(f"signed in as {user}")
+    sign_in(browser, address, product.user, product.password)
+    told(f"signed in as {product.user}")
     wait(lambda: usable_cluster(browser, address), CHECK_SECONDS, "the practice cluster to be checked")
     operation = install(browser, address)
     told(f"installing: {operation.url}")
@@ -199,24 +170,6 @@ def words(page: Page) -> str:
     main_part = page.text.partition("<main")[2] or page.text
     bare = re.sub(r"<(script|style|template)\b.*?</\1>|<[^>]*>", " ", main_part, flags=re.DOTALL)
     return " ".join(html.unescape(bare).split())[:600]
-
-
-def wait(condition: Callable[[], T | None], seconds: float, what: str) -> T:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        if time.monotonic() > deadline:
-            raise Broken(f"waited {seconds:g} s in vain for {what}")
-        time.sleep(0.2)
-    return found
-
-
-def stop(everything: subprocess.Popen[bytes]) -> None:
-    everything.send_signal(signal.SIGTERM)
-    try:
-        everything.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        everything.kill()
-        everything.wait()
 
 
 if __name__ == "__main__":
