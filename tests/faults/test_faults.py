@@ -122,10 +122,15 @@ def test_pods_in_trouble_are_explained_on_the_deployments_page(
     page: Page,
 ) -> None:
     namespace = f"fault-{fault.replace('_', '-')}"
-    placed = {key: str(value).format(namespace=namespace) if isinstance(value, str) else value for key, value in params.items()}
+    placed = {
+        key: value.replace("{namespace}", namespace) if isinstance(value, str) else value
+        for key, value in params.items()
+    }
     if fault == "quota":
         world.request(
-            "POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+            "POST",
+            "/api/v1/namespaces",
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
         )
     switched(world, fault, placed)
     operation = begin(actor, team, cluster, StackSpec(), namespace)
@@ -222,9 +227,7 @@ def test_a_lost_model_is_said_and_pulled_again(
 
 def begin(actor: Actor, team: Team, cluster: Cluster, spec: StackSpec, namespace: str) -> Operation:
     revision = create_profile(actor, team_id=team.pk, name=f"for {namespace}", spec=spec)
-    return install(
-        actor, revision_id=revision.pk, cluster_id=cluster.pk, namespace=namespace, name="r1"
-    )
+    return install(actor, revision_id=revision.pk, cluster_id=cluster.pk, namespace=namespace, name="r1")
 
 
 def step(operation: Operation) -> None:
