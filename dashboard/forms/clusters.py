@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from django import forms
+from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from deployments.models import Team
@@ -44,7 +45,7 @@ class CredentialForm(forms.Form):
 
     def __init__(self, *args: Any, contexts: list[tuple[str, str]] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["way"].widget.notes = {  # type: ignore[attr-defined]
+        self.fields["way"].widget.notes = {
             KUBECONFIG: _("for any cluster that Pilothouse can reach"),
             IN_CLUSTER: _("where Pilothouse itself runs in the cluster"),
         }
@@ -71,8 +72,14 @@ class CredentialForm(forms.Form):
 
     def forget_text(self) -> None:
         """Leave the pasted text out of what is rendered: it holds a credential."""
-        self.data = self.data.copy()
-        self.data["kubeconfig"] = ""
+        self.show(kubeconfig="")
+
+    def show(self, **values: str) -> None:
+        """Put other values into what is rendered back than were sent."""
+        sent = self.data.copy() if isinstance(self.data, QueryDict) else QueryDict(mutable=True)
+        for name, value in values.items():
+            sent[name] = value
+        self.data = sent
 
 
 class ConnectForm(CredentialForm):

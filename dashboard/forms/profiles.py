@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -220,6 +220,15 @@ class StackForm(forms.Form):
             del self.fields["registry_password_fate"]
         self.sizing: Sizing | None = None
 
+    def clean(self) -> dict[str, Any]:
+        for fate, name in (
+            ("access_code_fate", "chat_access_code"),
+            ("registry_password_fate", "images_registry_password"),
+        ):
+            if self.cleaned_data.get(fate) == REPLACE and not self.cleaned_data.get(name):
+                self.add_error(name, _("Give the new one, or keep the old one."))
+        return self.cleaned_data
+
     def spec(self) -> StackSpec:
         """The spec that was typed. Raises :class:`InvalidInput`/:class:`ManyInvalid` where a text cannot
         be read; the values themselves are judged by the command."""
@@ -229,9 +238,11 @@ class StackForm(forms.Form):
         for name, path in PLAIN.items():
             value = given.get(name)
             _put(content, path, BLANK.get(path) if value is None and path in BLANK else value)
-        readers = [(path, lines.read_pairs) for path in PAIRS]
-        readers += [(path, lines.read_tolerations) for path in TOLERATIONS]  # type: ignore[list-item]
-        readers += [("server.affinity", lines.read_object)]  # type: ignore[list-item]
+        readers: list[tuple[str, Callable[[str, str], Any]]] = [
+            *((path, lines.read_pairs) for path in PAIRS),
+            *((path, lines.read_tolerations) for path in TOLERATIONS),
+            ("server.affinity", lines.read_object),
+        ]
         for path, read in readers:
             try:
                 _put(content, path, read(given.get(path.replace(".", "_")) or "", path))

@@ -50,7 +50,7 @@ def clusters(request: HttpRequest) -> HttpResponse:
     """The list; with X-Fragment the table alone."""
     who = actor(request)
     checking = selector.checking(who)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"cluster": cluster, "connection": connection(cluster, checking=cluster.pk in checking)}
         for cluster in selector.cluster_list(who)
     ]
@@ -183,8 +183,7 @@ def _credential(who: Actor, form: CredentialForm) -> commands.Credential | None:
             return None
         found, _current = commands.contexts(text)
         form.offer(found)
-        form.data = form.data.copy()
-        form.data["held"] = hold(who, text)
+        form.show(held=hold(who, text))
         return commands.read_credential(
             text,
             form.cleaned_data.get("context") or form.data.get("context") or None,

@@ -352,7 +352,7 @@ def _object(item: dict[str, Any], number: int) -> dict[str, Any]:
         "change": item["change"],
         "css": css,
         "sign": sign,
-        "op": f"{sign}\u00a0{words_of[item['change']]}",
+        "op": words_of[item["change"]],
         "kind": item["kind"],
         "name": item["name"],
         "lines": " ".join(filter(None, counts)) or "0",

@@ -35,7 +35,7 @@ class ProfilePage:
 
 def profile_list(
     actor: Actor, *, team: int | None = None, text: str = "", sort: str = "name"
-) -> QuerySet[Profile]:
+) -> QuerySet[Any]:
     """Profiles that are not archived, each with ``used``, ``number``, ``changed`` and ``spec`` of its
     newest revision."""
     newest = Revision.objects.filter(profile=OuterRef("pk")).order_by("-number")
