@@ -31,7 +31,7 @@ ACTS: Mapping[str, tuple[str, Words, Words]] = {
     "model.pull": ("pull", gettext_lazy("began to pull a model for"), gettext_lazy("pull a model for")),
     "operation.cancel": ("stop", gettext_lazy("cancelled"), gettext_lazy("cancel")),
     "operation.retry": ("again", gettext_lazy("began again"), gettext_lazy("begin again")),
-    "check.run": ("chat", gettext_lazy("checked the chat of"), gettext_lazy("check")),
+    "check.run": ("chat", gettext_lazy("began to check"), gettext_lazy("check")),
     "cluster.connect": ("clusters", gettext_lazy("connected"), gettext_lazy("connect")),
     "cluster.manage": ("clusters", gettext_lazy("changed"), gettext_lazy("change")),
     "cluster.remove": ("clusters", gettext_lazy("removed"), gettext_lazy("remove")),
@@ -48,9 +48,20 @@ ACTS: Mapping[str, tuple[str, Words, Words]] = {
 }
 
 
+# The end of an operation -> (icon, what was done, what failed)
+ENDS: Mapping[str, tuple[str, Words, Words]] = {
+    "install": ("deployments", gettext_lazy("installed"), gettext_lazy("install")),
+    "upgrade": ("deployments", gettext_lazy("upgraded"), gettext_lazy("upgrade")),
+    "uninstall": ("x", gettext_lazy("uninstalled"), gettext_lazy("uninstall")),
+    "pull": ("pull", gettext_lazy("pulled a model for"), gettext_lazy("pull a model for")),
+    "check_chat": ("chat", gettext_lazy("got an answer from"), gettext_lazy("get an answer from")),
+}
+ALL = {**ACTS, **{f"operation.{kind}": words for kind, words in ENDS.items()}}
+
+
 def feed_item(entry: AuditEntry) -> dict[str, Any]:
     """A line for ``components/feed.html``."""
-    icon, did, refused = ACTS.get(entry.action, ("audit", entry.action, entry.action))
+    icon, did, refused = ALL.get(entry.action, ("audit", entry.action, entry.action))
     name = entry.object_name.rsplit("/", 1)[-1]
     place = entry.object_name.rsplit("/", 1)[0] if "/" in entry.object_name else ""
     text: Words = did
@@ -83,7 +94,7 @@ def _detail(entry: AuditEntry) -> str:
 def _quoted(entry: AuditEntry) -> str:
     if not entry.reason:
         return ""
-    return entry.reason if entry.outcome == Outcome.DENIED else f"“{entry.reason}”"
+    return f"“{entry.reason}”" if entry.outcome == Outcome.DONE else entry.reason
 
 
 def _href(entry: AuditEntry) -> str:

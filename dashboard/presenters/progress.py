@@ -71,6 +71,11 @@ def subject(operation: Operation) -> str:
     return operation.cluster.name if operation.cluster is not None else operation.title
 
 
+def name(operation: Operation) -> str:
+    """“Install r1”, whatever its state: for what a live region does not draw anew."""
+    return str(deed(operation.kind).named) % {"name": subject(operation)}
+
+
 def title(operation: Operation) -> str:
     """“Installing r1” while it runs, “Install r1” before and after."""
     words = deed(operation.kind)

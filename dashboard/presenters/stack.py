@@ -9,9 +9,11 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from dashboard.presenters.numbers import duration
+from dashboard.presenters.numbers import duration, memory
 from dashboard.presenters.parts import Fact
 from dashboard.presenters.states import Words
+from deployments.domain.errors import InvalidInput
+from deployments.domain.quantities import parse
 from deployments.domain.spec import GpuVendor, StackSpec, StorageMode
 from deployments.models import Deployment, ObservedObject
 from deployments.selectors.deployments import DeploymentPage
@@ -34,6 +36,14 @@ def moment(text: object) -> datetime | None:
     except ValueError:
         return None
     return found if found.tzinfo else None
+
+
+def size(text: str) -> str:
+    """A quantity of Kubernetes in words (“10Gi” is “10 GiB”); what is none stays as it is."""
+    try:
+        return memory(float(parse(text))) if text else ""
+    except InvalidInput:
+        return text
 
 
 def facts(page: DeploymentPage, spec: StackSpec | None, server: ObservedObject | None) -> list[Fact]:
@@ -78,7 +88,7 @@ def facts(page: DeploymentPage, spec: StackSpec | None, server: ObservedObject |
         ),
         Fact(
             _("Model storage"),
-            (spec.storage.size or _("sized by the model")) if spec else unknown,
+            (size(spec.storage.size) or _("sized by the model")) if spec else unknown,
             STORAGE[spec.storage.mode] if spec else "",
         ),
         Fact(
@@ -231,7 +241,7 @@ def stores(row: Deployment, seen: list[ObservedObject]) -> list[dict[str, Any]]:
                 "pod": item.name,
                 "claim": claim,
                 "phase": about.get("phase", ""),
-                "size": about.get("capacity") or about.get("requested") or "",
+                "size": size(str(about.get("capacity") or about.get("requested") or "")),
                 "storage_class": about.get("storageClassName", ""),
                 "present": probe.get("model_present") if probe else None,
                 "at": moment(probe.get("at")) if probe else None,

@@ -114,6 +114,7 @@ def _page(request: HttpRequest, pk: int) -> dict[str, Any]:
         "page": found,
         "operation": row,
         "title": progress.title(row),
+        "name": progress.name(row),
         "position": progress.position(row, found.steps) if not state.terminal else "",
         "running": not state.terminal,
         "begun": row.started_at is not None,

@@ -174,7 +174,7 @@ def test_where_the_model_lies_is_told_or_said_to_be_unknown(signed_in: Client, t
         rows.seen(deployment, "Pod", f"r1-server-{number}", {"labels": labels, "claims": [f"m-{number}"]})
         rows.seen(deployment, "PersistentVolumeClaim", f"m-{number}", {"phase": "Bound", "capacity": "20Gi"})
     page = html(signed_in, f"/deployments/{deployment.pk}/?tab=model")
-    assert "There" in page and "Not asked yet" in page and "20Gi" in page and "m-1" in page
+    assert "There" in page and "Not asked yet" in page and "20\u00a0GiB" in page and "m-1" in page
 
 
 def test_a_check_is_begun_from_the_page(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from deployments.domain.states import Health, OperationKind, OperationState, Role
+from deployments.domain.states import Health, OperationKind, OperationState, Outcome, Role
 from deployments.domain.subjects import Subject
 from deployments.ledger import audit
 from deployments.models import Team
@@ -112,3 +114,23 @@ def test_the_number_of_queries_does_not_grow(
     fill(range(5, 50))
     with django_assert_max_num_queries(len(few.captured_queries)):
         page(client)
+
+
+def test_beginnings_and_ends_are_told_in_words(signed_in: Client, team: Team) -> None:
+    actor = actor_for(rows.person("otto", team), "127.0.0.1")
+    rows.deployment(rows.revision(team), rows.cluster())
+    subject = Subject("deployment", "1", "practice/llm/r1", team.pk)
+    audit.record(actor, "deployment.install", subject, reason="Pilot")
+    audit.record(actor, "operation.install", subject)
+    audit.record(actor, "operation.pull", subject, outcome=Outcome.FAILED, reason="No such tag.")
+    audit.record(actor, "deployment.uninstall", subject, outcome=Outcome.DENIED, reason="Needs more.")
+    audit.record(actor, "session.begin", subject)
+    told = " ".join(re.sub(r"<[^>]*>", " ", page(signed_in)).split())
+    for words in (
+        "otto began to install r1 practice / llm · “Pilot”",
+        "otto installed r1",
+        "otto failed to pull a model for r1 practice / llm · No such tag.",
+        "otto was refused: uninstall r1 practice / llm · Needs more.",
+    ):
+        assert words in told
+    assert "session.begin" not in told
