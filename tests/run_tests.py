@@ -70,6 +70,7 @@ def run_browser_tests(tally: Tally, directory: Path, arguments: list[str]) -> No
     sentence = f"browser tests: no Chromium on the PATH (looked for {', '.join(BROWSERS)})"
     if os.environ.get("REQUIRE_BROWSER") == "1":
         tally.failed = True
+        tally.counts["errors"] += 1
         tally.notes.append(f"FAILED {sentence}, and REQUIRE_BROWSER=1")
     else:
         tally.notes.append(f"SKIPPED {sentence}")
@@ -86,7 +87,9 @@ def run(tally: Tally, directory: Path, name: str, arguments: list[str], **enviro
     if code not in (0, NO_TESTS):
         tally.failed = True
         tally.notes.append(f"FAILED {name} tests (pytest's exit code {code})")
-    if not report.exists():
+    if not report.exists():  # it did not come to running them, or was killed
+        tally.failed = True
+        tally.counts["errors"] += 1
         return
     for suite in ElementTree.parse(report).getroot().iter("testsuite"):
         found = {key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
