@@ -217,7 +217,7 @@ def _standing_of(streams: list[Stream]) -> tuple[set[str], dict[int, Standing]]:
 
 async def _close(channel: redis.asyncio.client.PubSub, client: redis.asyncio.Redis) -> None:
     try:
-        await channel.aclose()  # type: ignore[no-untyped-call]
+        await channel.aclose()
         await client.aclose()
     except (RedisError, OSError) as error:
         log.debug("closing the channel: %s", error)

@@ -176,7 +176,7 @@ def field(
     flags = ["!"] if required else []
     if pointer or (go and go[0].startswith("*")):
         flags.append("*")
-    elif go and not go[1] or not go and required and package == "meta.v1":
+    elif (go and not go[1]) or (not go and required and package == "meta.v1"):
         flags.append("=")
     if schema.get("x-kubernetes-map-type") == "atomic" and "$ref" in schema:
         flags.append("^")

@@ -228,8 +228,7 @@ class Store:
             apply.track_update(kind, None, obj, manager, "", now)
         if dry_run:
             return lifecycle.ordered(self._primary(kind), obj)
-        stored = self._commit("ADDED", kind, key, obj, None)
-        return stored
+        return self._commit("ADDED", kind, key, obj, None)
 
     def update(
         self,

@@ -29,7 +29,7 @@ def covers(*methods: str) -> pytest.MarkDecorator:
     return pytest.mark.covers(*methods)
 
 
-def wait_for(what: str, condition: Callable[[], T | None | bool], seconds: float = 30.0) -> T:
+def wait_for(what: str, condition: Callable[[], T | bool | None], seconds: float = 30.0) -> T:
     """The first true value of ``condition``, asked again until it is true or the time is over."""
     deadline = time.monotonic() + seconds
     while True:

@@ -365,16 +365,16 @@ class ClusterClient(StreamCalls, ProxyCalls):
 
     def _resource(self, kind: ResourceKind) -> Resource:
         """The served resource of a kind. Raises :class:`ObjectMissing` with reason "NoSuchKind"."""
-        found = self._resources.get(kind)
-        if found is not None:
-            return found
+        known = self._resources.get(kind)
+        if known is not None:
+            return known
         with self._lock:
             dynamic = self._client()
             dynamic.client.rest_client.tried.words = "ask what the cluster serves"
             # Prefix and group both given: else the core group's "v1" makes it ask every group for one.
             where = {"prefix": "apis", "group": kind.group} if kind.group else {"prefix": "api"}
             try:
-                found = self._discovering(
+                found: Resource = self._discovering(
                     lambda: dynamic.resources.get(api_version=kind.version, kind=kind.kind, **where)
                 )
             except (ResourceNotFoundError, ResourceNotUniqueError):
@@ -384,8 +384,9 @@ class ClusterClient(StreamCalls, ProxyCalls):
                     status=404,
                     reason="NoSuchKind",
                 ) from None
-            self._resources[kind] = found
-            return found
+            resource: Resource = found
+            self._resources[kind] = resource
+            return resource
 
     def _path(self, kind: ResourceKind, namespace: str | None) -> str:
         """The path of a kind's collection."""

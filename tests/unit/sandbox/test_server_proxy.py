@@ -28,7 +28,7 @@ class Echo:
 
     async def handle(self, request: BackendRequest) -> BackendResponse:
         body = await request.read()
-        headers = {name: value for name, value in request.headers}
+        headers = dict(request.headers)
         host = headers["Host"]
         answers: dict[str, BackendResponse] = {
             "/redirect": BackendResponse(302, [("Location", "/other/place?x=1")]),

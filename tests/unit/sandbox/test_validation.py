@@ -128,16 +128,40 @@ def _pod(**container: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("container", "field", "message"),
     [
-        ({"imagePullPolicy": "Maybe"}, "imagePullPolicy", 'Unsupported value: "Maybe": supported values: "Always", "IfNotPresent", "Never"'),
-        ({"ports": [{"containerPort": 80, "name": "a"}, {"containerPort": 81, "name": "a"}]}, "ports[1].name", 'Duplicate value: "a"'),
+        (
+            {"imagePullPolicy": "Maybe"},
+            "imagePullPolicy",
+            'Unsupported value: "Maybe": supported values: "Always", "IfNotPresent", "Never"',
+        ),
+        (
+            {"ports": [{"containerPort": 80, "name": "a"}, {"containerPort": 81, "name": "a"}]},
+            "ports[1].name",
+            'Duplicate value: "a"',
+        ),
         ({"env": [{"name": "A=B"}]}, "env[0].name", None),
-        ({"env": [{"name": "A", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}, "env[0].valueFrom", None),
-        ({"livenessProbe": {"exec": {"command": ["x"]}, "successThreshold": 2}}, "livenessProbe.successThreshold", "Invalid value: 2: must be 1"),
+        (
+            {"env": [{"name": "A", "value": "x", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]},
+            "env[0].valueFrom",
+            None,
+        ),
+        (
+            {"livenessProbe": {"exec": {"command": ["x"]}, "successThreshold": 2}},
+            "livenessProbe.successThreshold",
+            "Invalid value: 2: must be 1",
+        ),
         ({"readinessProbe": {}}, "readinessProbe", "Required value: must specify a handler type"),
-        ({"resources": {"limits": {"cpu": "-1"}, "requests": {"cpu": "-2"}}}, "resources.limits[cpu]", 'Invalid value: "-1": must be greater than or equal to 0'),
-        ({"securityContext": {"runAsUser": -1}}, "securityContext.runAsUser", "Invalid value: -1: must be between 0 and 2147483647, inclusive"),
+        (
+            {"resources": {"limits": {"cpu": "-1"}, "requests": {"cpu": "-2"}}},
+            "resources.limits[cpu]",
+            'Invalid value: "-1": must be greater than or equal to 0',
+        ),
+        (
+            {"securityContext": {"runAsUser": -1}},
+            "securityContext.runAsUser",
+            "Invalid value: -1: must be between 0 and 2147483647, inclusive",
+        ),
     ],
-)  # fmt: skip
+)
 def test_containers(container: dict[str, Any], field: str, message: str | None) -> None:
     """pkg/apis/core/validation: the first cause of some faults that the recordings do not show."""
     kind = by_name("Pod")
@@ -151,8 +175,20 @@ def test_containers(container: dict[str, Any], field: str, message: str | None) 
 
 @pytest.mark.parametrize(
     ("text", "stored"),
-    [("1024Mi", "1Gi"), ("1.5Gi", "1536Mi"), ("0.5", "500m"), ("1000000000", "1G"), ("1000m", "1"), ("0.5Ki", "512"), ("1e3", "1e3"), ("100Ki", "100Ki"), ("0", "0"), ("1500", "1500"), ("0.1Ki", "102400m")],
-)  # fmt: skip
+    [
+        ("1024Mi", "1Gi"),
+        ("1.5Gi", "1536Mi"),
+        ("0.5", "500m"),
+        ("1000000000", "1G"),
+        ("1000m", "1"),
+        ("0.5Ki", "512"),
+        ("1e3", "1e3"),
+        ("100Ki", "100Ki"),
+        ("0", "0"),
+        ("1500", "1500"),
+        ("0.1Ki", "102400m"),
+    ],
+)
 def test_canonical_quantities(text: str, stored: str) -> None:
     """Transcript 19, and k8s.io/apimachinery/pkg/api/resource."""
     assert quantity.canonical(text) == stored

@@ -164,8 +164,10 @@ def test_watches(cluster: RunningSandbox) -> None:
         assert json.loads(answer.readline())["object"]["code"] == 410
     cluster.clear_faults()
     cluster.faults("watch_stall")
-    with pytest.raises(TimeoutError), cluster.stream(path, seconds=0.5) as answer:
-        answer.readline()
+    with cluster.stream(path, seconds=0.5) as answer:
+        assert answer.status == 200
+        with pytest.raises(TimeoutError):
+            answer.readline()
 
 
 # ---- pods and nodes
