@@ -7,7 +7,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Opens, complaints, sign_in
-from tests.smoke.product import Product
+from tests.smoke.product import Product, wait
 
 PROFILE, CLUSTER, NAME, REASON = "deepseek-r1 1.5b", "practice", "journey", "the first try"
 LONG = 180_000  # ms for an install or uninstall on a busy machine
@@ -101,7 +101,8 @@ def ask_the_chat(page: Page) -> None:
         }"""
     )
     frame.get_by_role("button", name="Send").click()
-    frame.wait_for_function("window.lengths.size > 5")
+    # Not wait_for_function: the chat's own policy forbids what that evaluates.
+    wait(lambda: frame.evaluate("window.lengths.size") > 5, LONG / 1000, "an answer, piece by piece")
     assert frame.locator(".error").count() == 0
 
 
