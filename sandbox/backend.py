@@ -66,6 +66,10 @@ class DropConnection(Exception):
     """Raised by a fault: close the connection without an answer."""
 
 
+class SilentWatch(Exception):
+    """Raised by a fault: accept the watch and say nothing."""
+
+
 class PlainAnswer(Exception):
     """Raised by a fault: answer this text, as a proxy or priority and fairness would, instead of a Status."""
 

@@ -19,7 +19,7 @@ from aiohttp import web
 from sandbox import documents, kinds, reviews, status, subresources, verbs
 from sandbox.access import MASTERS, Access, User
 from sandbox.accounts import AccountTokens
-from sandbox.backend import Backend, DropConnection, PlainAnswer, RequestInfo
+from sandbox.backend import Backend, DropConnection, PlainAnswer, RequestInfo, SilentWatch
 from sandbox.calls import Call, common_headers, new_audit_id
 from sandbox.kinds import Kind
 from sandbox.requests import Query, Target, parse
@@ -182,13 +182,17 @@ class Server:
         assert self.world is not None
         try:
             await self.world.faults.before(info)
+            return
         except status.ApiError as error:
             if info.verb != "watch" or error.code != 410:
                 raise
             # A watch learns that it is too old inside a good answer (recorded transcript 09).
             call.query["resourceVersion"] = "1"
-            call.query.pop("sendInitialEvents", None)
-            call.query.pop("resourceVersionMatch", None)
+        except SilentWatch:
+            # A watch from the future is accepted and waits (recorded transcript 08).
+            call.query["resourceVersion"] = str(2**60)
+        call.query.pop("sendInitialEvents", None)
+        call.query.pop("resourceVersionMatch", None)
 
     async def _control(self, call: Call) -> web.StreamResponse:
         if MASTERS not in call.user.groups:

@@ -9,13 +9,14 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from typing import Any
 
 from sandbox import status
 from sandbox.encoding import encode
 from sandbox.history import Change, Version
 from sandbox.kinds import Kind
-from sandbox.listing import Options, until_version, wrong_version
+from sandbox.listing import Options, wrong_version
 from sandbox.store import Store
 
 Object = dict[str, Any]
@@ -137,9 +138,8 @@ class Watch:
         collection = self.store.collection(self.kind)
         if number > self.store.rv:
             # From the future: silent until the store gets there or the time is up (recorded transcript 08).
-            try:
-                await until_version(self.store, number, max(0.0, end - begin))
-            except status.ApiError:
+            await self._until(number, end)
+            if self.store.rv < number:
                 return
         collection.watchers.add(self._on_change)
         try:
@@ -167,6 +167,18 @@ class Watch:
                     pass
         finally:
             collection.watchers.discard(self._on_change)
+
+    async def _until(self, number: int, end: float) -> None:
+        """Wait for a resourceVersion, the end of the time, or the end of the watch."""
+        loop = asyncio.get_running_loop()
+        stop = self.store.subscribe(lambda event: self._wake.set())
+        try:
+            while self.store.rv < number and not self._closed and (rest := end - loop.time()) > 0:
+                self._wake.clear()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), rest)
+        finally:
+            stop()
 
     def _bookmark_times(self, begin: float, end: float) -> deque[float]:
         if not self.options.bookmarks:

@@ -12,7 +12,7 @@ http_5xx           code (503), text
 html_answer        code (502), text: a page of some proxy in front of the API server
 gone_410           lists, and watches through an ERROR event, are told that their resourceVersion is too old
 unauthorized       401
-watch_stall        watches are accepted and say nothing
+watch_stall        running watches end, new ones are accepted and say nothing
 watch_close        running watches end at once, new ones as well
 image_pull_error   text: image pulls fail
 crash_loop         code (1), text, seconds (1): containers exit
@@ -38,7 +38,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox import status
-from sandbox.backend import DropConnection, PlainAnswer, RequestInfo
+from sandbox.backend import DropConnection, PlainAnswer, RequestInfo, SilentWatch
 from sandbox.world.objects import name_of, namespace_of
 
 Object = dict[str, Any]
@@ -205,7 +205,7 @@ class Faults:
         return fault if fault.matches(**where) else None
 
     async def before(self, info: RequestInfo) -> None:
-        """What a request meets before it is served. Raises ApiError, PlainAnswer or DropConnection."""
+        """What a request meets before it is served. Raises ApiError, PlainAnswer, SilentWatch or DropConnection."""
         for name in _OF_REQUESTS:
             fault = self._for(name, info)
             if fault is not None:
@@ -242,8 +242,7 @@ class Faults:
             raise status.expired("The resourceVersion for the provided list is too old.")
         elif name == "watch_stall" and info.verb == "watch":
             self.use(fault)
-            while self._active.get(name) is fault:
-                await self.until_changed()
+            raise SilentWatch
         elif name == "watch_close" and info.verb == "watch":
             self.use(fault)
             raise DropConnection

@@ -31,6 +31,7 @@ class Reactions:
         self.world = world
         self._tainted: dict[str, tuple[str, str]] = {}
         self._quotas: set[str] = set()
+        self._stall: Fault | None = None
 
     def changed(self, name: str) -> None:
         react = getattr(self, f"_{name}", None)
@@ -179,7 +180,7 @@ class Reactions:
 
     # ---- watches
 
-    def _end_watches(self, fault: Fault | None, error: status.ApiError | None) -> None:
+    def _end_watches(self, fault: Fault | None, error: status.ApiError | None, counts: bool = True) -> None:
         if fault is None or self.world.server is None:
             return
 
@@ -188,11 +189,16 @@ class Reactions:
                 namespace=info.namespace or None, path=info.path, resource=info.resource, verb="watch"
             )
 
-        if self.world.server.end_watches(wanted, error):
+        if self.world.server.end_watches(wanted, error) and counts:
             self.world.faults.use(fault)
 
     def _watch_close(self, fault: Fault | None) -> None:
         self._end_watches(fault, None)
+
+    def _watch_stall(self, fault: Fault | None) -> None:
+        # Those who watch come again, into the silence; when it is over, the silent ones are ended too.
+        self._end_watches(fault or self._stall, None, counts=False)
+        self._stall = fault
 
     def _gone_410(self, fault: Fault | None) -> None:
         self._end_watches(fault, status.expired("too old resource version: 1 (2)"))
