@@ -397,8 +397,6 @@ async def proxy_pod(call: Call) -> web.StreamResponse:
 async def _proxy(call: Call, locate: Callable[..., tuple[str, Object, int]]) -> web.StreamResponse:
     path = call.server.raw_path(call.request)[0]
     common = {name: value for name, value in call.headers.items() if not name.startswith("X-Kubernetes-Pf-")}
-    if not call.target.rest:
-        return await proxying.relay(call.request, None, "", "", path, "", call.query.text, common)
     scheme, pod, port = locate(call.server.store, call.namespace, call.name)
     world = call.server.world
     backend = world.backend(pod, port) if world is not None else None

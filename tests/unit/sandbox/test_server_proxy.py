@@ -200,6 +200,13 @@ def test_no_slash_is_a_redirect(cluster: RunningSandbox) -> None:
     assert (code, headers["location"]) == (301, f"{PROXY}/")
 
 
+@pytest.mark.parametrize("kind", ["services", "pods"])
+def test_nobody_there_is_said_before_the_redirect(cluster: RunningSandbox, kind: str) -> None:
+    """Seen of kube-apiserver 1.36: it looks for the back end first."""
+    code, headers, _ = cluster.request("GET", f"{BASE}/{kind}/nobody:80/proxy")
+    assert code == 404 and "location" not in headers
+
+
 @pytest.mark.parametrize(
     ("path", "location"),
     [
