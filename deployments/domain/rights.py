@@ -72,9 +72,11 @@ NAMESPACE_RIGHTS: tuple[Right, ...] = tuple(
     for verb in ("create", "patch", "delete")
 )
 
-# What makes checks sharper; without them preflight says that it cannot tell.
+# What makes checks sharper; without them preflight says that it cannot tell, and an uninstall leaves the
+# namespace that it made.
 HELPFUL_RIGHTS: tuple[Right, ...] = (
     Right("storage.k8s.io", "storageclasses", "list", cluster_wide=True, needed_for="check the storage class"),
     Right("networking.k8s.io", "ingressclasses", "list", cluster_wide=True, needed_for="check the ingress class"),
     Right("networking.k8s.io", "ingresses", "list", cluster_wide=True, needed_for="see whether a host is taken"),
+    Right("apps", "daemonsets", "list", cluster_wide=True, needed_for="see that a namespace to be deleted is empty"),
 )
