@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from django.db.models import Exists, OuterRef
+
 from deployments.commands.base import checked_reason, command
 from deployments.commands.plans import STEPS
 from deployments.commands.subjects import of_operation
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict
-from deployments.domain.states import EPHEMERAL, OperationKind, OperationState
+from deployments.domain.states import ACTIVE, EPHEMERAL, OperationKind, OperationState
 from deployments.ledger import audit, transitions
-from deployments.models import Operation
+from deployments.models import Operation, PullWaiter
 from deployments.policies import Action, require
 from deployments.selectors import lookup
 
@@ -17,6 +19,8 @@ from deployments.selectors import lookup
 @command(Action.CANCEL)
 def cancel(actor: Actor, *, operation_id: int, reason: str = "") -> None:
     """Ask an operation to stop. One that nobody holds ends at once, one that runs within seconds.
+
+    Pulls that only this operation waits for stop with it; what they have downloaded stays.
 
     Raises :class:`Conflict` where it has ended already.
     """
@@ -27,6 +31,9 @@ def cancel(actor: Actor, *, operation_id: int, reason: str = "") -> None:
     if not transitions.request_cancel(operation.pk, actor.name):
         return
     transitions.cancel_queued(operation.pk, f"cancelled by {actor.name}")
+    for pull in _only_awaited_by(operation):
+        transitions.request_cancel(pull, actor.name)
+        transitions.cancel_queued(pull, f"nobody waits for it any more: {operation.title} was cancelled")
     if operation.kind not in EPHEMERAL:
         audit.record(
             actor,
@@ -67,6 +74,15 @@ def retry(actor: Actor, *, operation_id: int) -> Operation:
         actor, Action.RETRY, of_operation(old), operation_id=operation.pk, after={"again": old.pk}
     )
     return operation
+
+
+def _only_awaited_by(operation: Operation) -> list[int]:
+    """Ids of running pulls that no other active operation waits for."""
+    awaited = Operation.objects.filter(waiters__operation=operation, state__in=ACTIVE)
+    others = PullWaiter.objects.filter(pull=OuterRef("pk"), operation__state__in=ACTIVE).exclude(
+        operation=operation
+    )
+    return list(awaited.filter(~Exists(others)).values_list("pk", flat=True))
 
 
 def _require(actor: Actor, action: Action, operation: Operation) -> None:
