@@ -228,7 +228,7 @@ def remove(request: HttpRequest, pk: int) -> HttpResponse:
 urlpatterns = [
     path("", clusters, name="clusters"),
     path("connect", connect, name="cluster_connect"),
-    path("<int:pk>", cluster, name="cluster"),
+    path("<int:pk>/", cluster, name="cluster"),
     path("<int:pk>/check", check, name="cluster_check"),
     path("<int:pk>/credential", credential, name="cluster_credential"),
     path("<int:pk>/remove", remove, name="cluster_remove"),
