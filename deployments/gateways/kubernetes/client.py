@@ -195,7 +195,8 @@ class ClusterClient(StreamCalls, ProxyCalls):
         """Server-side apply: make the object so, own what is in it, drop what is no longer in it.
 
         Returns the object as it is then. Applying the same again changes nothing, not even the
-        resourceVersion. ``dry_run`` runs admission and stores nothing. ``force`` takes fields from
+        resourceVersion; only a new claim's is raised once more, with equal content (kube-apiserver
+        1.36). ``dry_run`` runs admission and stores nothing. ``force`` takes fields from
         other managers: only after a person agreed to the conflicts listed.
 
         Raises :class:`FieldConflict` with those, :class:`ManifestRefused`, :class:`ObjectMissing`
