@@ -85,9 +85,7 @@ def require(actor: Actor, action: Action, subject: Subject) -> None:
     if may(actor, action, team_id):
         return
     if action in SITE:
-        raise Denied(
-            "This needs a site admin.", remedy="Ask an admin of this Pilothouse.", about=subject
-        )
+        raise Denied("This needs a site admin.", remedy="Ask an admin of this Pilothouse.", about=subject)
     if not may(actor, Action.SEE, team_id):
         raise NotFound(f"There is no such {subject.type or 'object'}.")
     has = actor.roles.get(team_id) if team_id is not None else None

@@ -34,9 +34,13 @@ def token_user(text: str) -> tuple[str, User]:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m sandbox", description="A practice cluster that speaks the Kubernetes API.")
+    parser = argparse.ArgumentParser(
+        "python -m sandbox", description="A practice cluster that speaks the Kubernetes API."
+    )
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0, help="0 takes the port of last time, else any free one")
+    parser.add_argument(
+        "--port", type=int, default=0, help="0 takes the port of last time, else any free one"
+    )
     parser.add_argument("--state", type=Path, help="directory that keeps certificates, tokens and objects")
     parser.add_argument("--kubeconfig", type=Path, help="write the administrator's kubeconfig here")
     parser.add_argument("--speed", type=float, default=1.0, help="factor of simulated time")
@@ -44,7 +48,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--scenario", default="default", help="which nodes and GPUs there are")
     parser.add_argument("--no-world", action="store_true", help="the bare API: no controllers, no nodes")
     parser.add_argument(
-        "--token", type=token_user, action="append", default=[], metavar="NAME=TOKEN:GROUPS", help="another user"
+        "--token",
+        type=token_user,
+        action="append",
+        default=[],
+        metavar="NAME=TOKEN:GROUPS",
+        help="another user",
     )
     return parser.parse_args(arguments)
 
@@ -84,7 +93,9 @@ async def run(arguments: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
     asyncio.run(run(parse(sys.argv[1:])))
     return 0
 

@@ -104,7 +104,9 @@ class Access:
             raise self.refusal(user, replace(info, verb=f"impersonate-on:{mode}:{info.verb}"))
         if account:
             parts = wanted.split(":")
-            extra = ("system:serviceaccounts", f"system:serviceaccounts:{parts[2]}") if len(parts) == 4 else ()
+            extra = (
+                ("system:serviceaccounts", f"system:serviceaccounts:{parts[2]}") if len(parts) == 4 else ()
+            )
             return authenticated(User(wanted, tuple(groups) or extra))
         return authenticated(User(wanted, tuple(groups)))
 
@@ -116,7 +118,8 @@ class Access:
             asked = [("users", wanted, "")]
         asked += [("groups", group, "") for group in groups]
         return all(
-            self.reason(user, RequestInfo("impersonate", "", resource, "", namespace, name, "", user.name)) is not None
+            self.reason(user, RequestInfo("impersonate", "", resource, "", namespace, name, "", user.name))
+            is not None
             for resource, name, namespace in asked
         )
 
@@ -147,7 +150,9 @@ class Access:
                 {"X-Content-Type-Options": "nosniff"},
             )
         resource = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
-        where = f"in the namespace {status.quote(info.namespace)}" if info.namespace else "at the cluster scope"
+        where = (
+            f"in the namespace {status.quote(info.namespace)}" if info.namespace else "at the cluster scope"
+        )
         error = status.forbidden(
             info.group,
             info.resource,
@@ -164,9 +169,7 @@ class Access:
             subject = self._subject(binding, user, None)
             if subject:
                 role = binding["roleRef"]["name"]
-                reason = (
-                    f'RBAC: allowed by ClusterRoleBinding "{binding["metadata"]["name"]}" of ClusterRole "{role}" to {subject}'
-                )
+                reason = f'RBAC: allowed by ClusterRoleBinding "{binding["metadata"]["name"]}" of ClusterRole "{role}" to {subject}'
                 for rule in self.rules("ClusterRole", None, role):
                     yield Grant(rule, reason, None)
         if namespace is None:
@@ -175,9 +178,7 @@ class Access:
             subject = self._subject(binding, user, namespace)
             if subject:
                 kind, role = binding["roleRef"]["kind"], binding["roleRef"]["name"]
-                reason = (
-                    f'RBAC: allowed by RoleBinding "{binding["metadata"]["name"]}/{namespace}" of {kind} "{role}" to {subject}'
-                )
+                reason = f'RBAC: allowed by RoleBinding "{binding["metadata"]["name"]}/{namespace}" of {kind} "{role}" to {subject}'
                 for rule in self.rules(kind, namespace, role):
                     yield Grant(rule, reason, namespace)
 
@@ -209,7 +210,10 @@ class Access:
         namespace = obj["metadata"].get("namespace")
         name = obj["metadata"].get("name", "")
         if kind.kind in ("Role", "ClusterRole"):
-            verb, about = "escalate", RequestInfo("escalate", kind.group, kind.plural, "", namespace or "", name, "", "")
+            verb, about = (
+                "escalate",
+                RequestInfo("escalate", kind.group, kind.plural, "", namespace or "", name, "", ""),
+            )
             rules = obj.get("rules") or []
         else:
             role = obj.get("roleRef") or {}
@@ -255,7 +259,11 @@ def allows(rule: Mapping[str, Any], info: RequestInfo) -> bool:
         return False
     resource = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
     resources = rule.get("resources") or []
-    if not ("*" in resources or resource in resources or (info.subresource and f"*/{info.subresource}" in resources)):
+    if not (
+        "*" in resources
+        or resource in resources
+        or (info.subresource and f"*/{info.subresource}" in resources)
+    ):
         return False
     names = rule.get("resourceNames") or []
     return not names or (bool(info.name) and info.name in names)

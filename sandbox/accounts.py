@@ -89,11 +89,15 @@ class AccountTokens:
                 "token": _b64(token),
             }
 
-        self.store.mutate("Secret", metadata["namespace"], metadata["name"], complete, manager="kube-controller-manager")
+        self.store.mutate(
+            "Secret", metadata["namespace"], metadata["name"], complete, manager="kube-controller-manager"
+        )
 
     def _register(self, secret: Object) -> None:
         metadata, data = secret["metadata"], secret.get("data") or {}
         annotations = metadata.get("annotations") or {}
         if secret.get("type") == SECRET_TYPE and data.get("token"):
-            user = account_user(metadata["namespace"], annotations[ACCOUNT_NAME], annotations.get(ACCOUNT_UID, ""))
+            user = account_user(
+                metadata["namespace"], annotations[ACCOUNT_NAME], annotations.get(ACCOUNT_UID, "")
+            )
             self.access.add_token(base64.b64decode(data["token"]).decode(), user)

@@ -27,7 +27,10 @@ def check_namespace(store: Store, kind: Kind, namespace: str, name: str) -> None
     found = store.get("Namespace", None, namespace)
     if found is None:
         raise status.ApiError(
-            404, "NotFound", f"namespaces {status.quote(namespace)} not found", status.details(namespace, "", "namespaces")
+            404,
+            "NotFound",
+            f"namespaces {status.quote(namespace)} not found",
+            status.details(namespace, "", "namespaces"),
         )
     if found["metadata"].get("deletionTimestamp"):
         raise status.forbidden(
@@ -35,7 +38,11 @@ def check_namespace(store: Store, kind: Kind, namespace: str, name: str) -> None
             kind.plural,
             name,
             f"unable to create new content in namespace {namespace} because it is being terminated",
-            [Cause("NamespaceTerminating", f"namespace {namespace} is being terminated", "metadata.namespace")],
+            [
+                Cause(
+                    "NamespaceTerminating", f"namespace {namespace} is being terminated", "metadata.namespace"
+                )
+            ],
         )
 
 
@@ -200,7 +207,9 @@ def _addresses(store: Store, service: Object) -> None:
             why = "provided IP is already allocated"
         if why:
             message = f"Invalid value: [{status.quote(address)}]: failed to allocate IP {address}: {why}"
-            raise status.invalid_as("", "Service", name, [Cause("FieldValueInvalid", message, "spec.clusterIPs")])
+            raise status.invalid_as(
+                "", "Service", name, [Cause("FieldValueInvalid", message, "spec.clusterIPs")]
+            )
     if not address:
         number = 100
         while f"10.0.{number // 250}.{number % 250 + 1}" in taken:
@@ -213,7 +222,11 @@ def _addresses(store: Store, service: Object) -> None:
 def _node_ports(store: Store, service: Object) -> None:
     spec = service["spec"]
     if spec.get("type") in ("NodePort", "LoadBalancer"):
-        used = {port.get("nodePort") for entry in store.each("Service") for port in entry.get("spec", {}).get("ports") or []}
+        used = {
+            port.get("nodePort")
+            for entry in store.each("Service")
+            for port in entry.get("spec", {}).get("ports") or []
+        }
         for port in spec.get("ports") or []:
             if not port.get("nodePort"):
                 number = 30001
@@ -221,5 +234,3 @@ def _node_ports(store: Store, service: Object) -> None:
                     number += 1
                 used.add(number)
                 port["nodePort"] = number
-
-

@@ -37,7 +37,17 @@ UNOWNED: frozenset[Path] = frozenset(
     + [
         ("f:metadata", f"f:{name}")
         for name in (
-            ["name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion"]
+            [
+                "name",
+                "namespace",
+                "creationTimestamp",
+                "selfLink",
+                "uid",
+                "clusterName",
+                "generation",
+                "managedFields",
+                "resourceVersion",
+            ]
         )
     ]
 )
@@ -80,7 +90,10 @@ class Ownership:
             if not entry.get("manager") and not entry.get("operation"):
                 continue
             manager = Manager(
-                entry.get("manager", ""), entry.get("operation", ""), entry.get("apiVersion", ""), entry.get("subresource", "")
+                entry.get("manager", ""),
+                entry.get("operation", ""),
+                entry.get("apiVersion", ""),
+                entry.get("subresource", ""),
             )
             made.sets[manager] = from_fields_v1(entry.get("fieldsV1") or {})
             if entry.get("time"):
@@ -239,7 +252,12 @@ def server_side_apply(
     owners = Ownership.read(live)
     stamp = _stamp(now)
     if live is not None and not owners.sets:
-        _track(owners, Manager(BEFORE_FIRST_APPLY, "Update", kind.api_version), typed.compare(shape, codec.blank(shape), base), stamp)
+        _track(
+            owners,
+            Manager(BEFORE_FIRST_APPLY, "Update", kind.api_version),
+            typed.compare(shape, codec.blank(shape), base),
+            stamp,
+        )
 
     me = Manager(manager, "Apply", kind.api_version, subresource)
     merged = typed.merge(shape, base, config)
@@ -313,7 +331,9 @@ def _prune(shape: Type, merged: Any, owners: Ownership, last: Paths) -> Any:
         owned |= paths
     kept = with_named_parents(frozenset(owned), shape)
     everything = with_named_parents(typed.field_set(shape, merged), shape)
-    pruned = typed.remove(shape, merged, everything - (with_named_parents(typed.field_set(shape, pruned), shape) | kept))
+    pruned = typed.remove(
+        shape, merged, everything - (with_named_parents(typed.field_set(shape, pruned), shape) | kept)
+    )
     left = with_named_parents(typed.field_set(shape, pruned), shape)
     # What was never this manager's (the server's defaults) stays.
     return typed.remove(shape, merged, (everything - left) & lost)
@@ -321,14 +341,20 @@ def _prune(shape: Type, merged: Any, owners: Ownership, last: Paths) -> Any:
 
 def _resolve(owners: Ownership, me: Manager, changes: typed.Comparison, force: bool) -> None:
     taken = changes.modified | changes.added
-    conflicts = {other: paths & taken for other, paths in owners.sets.items() if other != me and paths & taken}
+    conflicts = {
+        other: paths & taken for other, paths in owners.sets.items() if other != me and paths & taken
+    }
     if conflicts and not force:
         raise _conflict(conflicts)
     owners.take(me, taken | changes.removed)
 
 
 def _conflict(conflicts: dict[Manager, Paths]) -> ApiError:
-    found = [(manager.shown(), shown(path)) for manager in sorted(conflicts) for path in ordered(conflicts[manager])]
+    found = [
+        (manager.shown(), shown(path))
+        for manager in sorted(conflicts)
+        for path in ordered(conflicts[manager])
+    ]
     if len(found) == 1:
         text = f"Apply failed with 1 conflict: conflict with {found[0][0]}: {found[0][1]}"
     else:
@@ -337,7 +363,10 @@ def _conflict(conflicts: dict[Manager, Paths]) -> ApiError:
             lines.append(f"conflicts with {manager}:")
             lines += [f"- {path}" for who, path in found if who == manager]
         text = f"Apply failed with {len(found)} conflicts: " + "\n".join(lines)
-    causes = [{"reason": "FieldManagerConflict", "message": f"conflict with {who}", "field": path} for who, path in found]
+    causes = [
+        {"reason": "FieldManagerConflict", "message": f"conflict with {who}", "field": path}
+        for who, path in found
+    ]
     return ApiError(409, "Conflict", text, {"causes": causes})
 
 

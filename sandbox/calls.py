@@ -76,7 +76,9 @@ class Call:
     @property
     def manager(self) -> str:
         """The field manager: the parameter, else the User-Agent up to its first slash."""
-        return self.query.get("fieldManager") or self.request.headers.get("User-Agent", "unknown").split("/")[0]
+        return (
+            self.query.get("fieldManager") or self.request.headers.get("User-Agent", "unknown").split("/")[0]
+        )
 
     @property
     def dry_run(self) -> bool:
@@ -207,10 +209,14 @@ def check_write_options(query: Query, options: str, apply: bool = False) -> None
     dry_run = query.all("dryRun")
     if any(value not in ("All", "") for value in dry_run):
         shown = "[" + ",".join(status.quote(value) for value in dry_run) + "]"
-        causes.append(Cause("FieldValueNotSupported", f'Unsupported value: {shown}: supported values: "All"', "dryRun"))
+        causes.append(
+            Cause("FieldValueNotSupported", f'Unsupported value: {shown}: supported values: "All"', "dryRun")
+        )
     if options == "PatchOptions":
         if apply and not query.get("fieldManager"):
-            causes.append(Cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager"))
+            causes.append(
+                Cause("FieldValueRequired", "Required value: is required for apply patch", "fieldManager")
+            )
         if not apply and "force" in query:
             causes.append(
                 Cause("FieldValueForbidden", "Forbidden: may not be specified for non-apply patch", "force")

@@ -47,13 +47,19 @@ def api_versions(address: str) -> Object:
 
 
 def _group_body(group: str) -> Object:
-    versions = [{"groupVersion": f"{group}/{version}", "version": version} for version in kinds.versions(group)]
+    versions = [
+        {"groupVersion": f"{group}/{version}", "version": version} for version in kinds.versions(group)
+    ]
     return {"name": group, "versions": versions, "preferredVersion": versions[0]}
 
 
 @cache
 def group_list() -> Object:
-    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group_body(group) for group in kinds.groups()]}
+    return {
+        "kind": "APIGroupList",
+        "apiVersion": "v1",
+        "groups": [_group_body(group) for group in kinds.groups()],
+    }
 
 
 def group(name: str) -> Object | None:
@@ -64,7 +70,8 @@ def group(name: str) -> Object | None:
 
 def _served(group: str, version: str) -> list[Kind]:
     return sorted(
-        (kind for kind in KINDS if kind.group == group and kind.version == version), key=lambda kind: kind.plural
+        (kind for kind in KINDS if kind.group == group and kind.version == version),
+        key=lambda kind: kind.plural,
     )
 
 
@@ -91,7 +98,11 @@ def resource_list(group: str, version: str) -> Object | None:
             entry["storageVersionHash"] = kind.storage_hash
         resources.append(entry)
         for sub in sorted(kind.subresources, key=lambda sub: sub.name):
-            about: Object = {"name": f"{kind.plural}/{sub.name}", "singularName": "", "namespaced": kind.namespaced}
+            about: Object = {
+                "name": f"{kind.plural}/{sub.name}",
+                "singularName": "",
+                "namespaced": kind.namespaced,
+            }
             if sub.group:
                 about |= {"group": sub.group, "version": sub.version}
             resources.append(about | {"kind": sub.kind, "verbs": list(sub.verbs)})
@@ -143,7 +154,14 @@ def aggregated(core: bool) -> tuple[bytes, str]:
             for version in kinds.versions(name)
         ]
         items.append({"metadata": {"name": name} if name else {}, "versions": versions})
-    body = encode({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
+    body = encode(
+        {
+            "kind": "APIGroupDiscoveryList",
+            "apiVersion": "apidiscovery.k8s.io/v2",
+            "metadata": {},
+            "items": items,
+        }
+    )
     return body + b"\n", '"' + hashlib.sha512(body).hexdigest().upper() + '"'
 
 

@@ -84,7 +84,9 @@ async def answer(call: Call) -> web.StreamResponse:
         text = discovery.health(path, "verbose" in call.query)
         if text is None:
             raise status.page_not_found()
-        return await call.send(200, text.encode(), "text/plain; charset=utf-8", {"X-Content-Type-Options": "nosniff"})
+        return await call.send(
+            200, text.encode(), "text/plain; charset=utf-8", {"X-Content-Type-Options": "nosniff"}
+        )
     if method not in ("GET", "HEAD") or (method == "HEAD" and first in ("version", "api", "apis")):
         raise status.method_not_allowed()
     if not parts:
@@ -116,7 +118,10 @@ async def _openapi_path(call: Call, parts: list[str]) -> web.StreamResponse:
 
 
 async def _group(call: Call, parts: list[str]) -> web.StreamResponse:
-    if "APIGroupDiscoveryList" in call.request.headers.get("Accept", "") and "," not in call.request.headers["Accept"]:
+    if (
+        "APIGroupDiscoveryList" in call.request.headers.get("Accept", "")
+        and "," not in call.request.headers["Accept"]
+    ):
         raise views.not_acceptable(views.ACCEPTED)
     if parts[0] == "api":
         body = discovery.resource_list("", parts[1])

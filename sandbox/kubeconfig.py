@@ -17,7 +17,9 @@ def _b64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def build(url: str, ca_pem: str, *, client: KeyPair | None = None, token: str = "", user: str = "admin") -> dict[str, Any]:
+def build(
+    url: str, ca_pem: str, *, client: KeyPair | None = None, token: str = "", user: str = "admin"
+) -> dict[str, Any]:
     """A kubeconfig with one context, for a client certificate or a token."""
     credential: dict[str, Any] = {}
     if client is not None:

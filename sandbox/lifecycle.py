@@ -17,7 +17,16 @@ Object = dict[str, Any]
 
 # DELETE answers with the object and not with a Status for these (recorded transcript 18).
 ANSWERED_WITH_OBJECT = frozenset(
-    ["Pod", "Service", "ServiceAccount", "PersistentVolumeClaim", "PersistentVolume", "StorageClass", "ResourceQuota", "Namespace"]
+    [
+        "Pod",
+        "Service",
+        "ServiceAccount",
+        "PersistentVolumeClaim",
+        "PersistentVolume",
+        "StorageClass",
+        "ResourceQuota",
+        "Namespace",
+    ]
 )
 UNDELETABLE_NAMESPACES = frozenset(("default", "kube-system", "kube-public"))
 
@@ -49,7 +58,9 @@ def ordered(kind: Kind, obj: Object) -> Object:
     }
     if metadata.get("deletionGracePeriodSeconds") == 0:
         arranged["metadata"]["deletionGracePeriodSeconds"] = 0
-        arranged["metadata"] = {name: arranged["metadata"][name] for name in _METADATA_ORDER if name in arranged["metadata"]}
+        arranged["metadata"] = {
+            name: arranged["metadata"][name] for name in _METADATA_ORDER if name in arranged["metadata"]
+        }
     for name, value in obj.items():
         if name not in ("kind", "apiVersion", "metadata"):
             arranged[name] = value
@@ -62,7 +73,10 @@ def begin(kind: Kind, obj: Object) -> None:
     for name in ("selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"):
         metadata.pop(name, None)
     if kind.kind == "Namespace":
-        metadata["labels"] = {**(metadata.get("labels") or {}), "kubernetes.io/metadata.name": metadata.get("name", "")}
+        metadata["labels"] = {
+            **(metadata.get("labels") or {}),
+            "kubernetes.io/metadata.name": metadata.get("name", ""),
+        }
     elif kind.kind == "Secret":
         _take_string_data(obj)
 
@@ -70,7 +84,14 @@ def begin(kind: Kind, obj: Object) -> None:
 def carry_over(kind: Kind, new: Object, old: Object, subresource: str) -> None:
     """Prepare an update, in place: keep what this path may not change, count the generation."""
     metadata, before = new["metadata"], old["metadata"]
-    for name in ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"):
+    for name in (
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "generation",
+    ):
         if name == "generation" and not has_generation(kind):
             continue
         if name in before:
@@ -98,7 +119,10 @@ def carry_over(kind: Kind, new: Object, old: Object, subresource: str) -> None:
             _take_string_data(new)
         elif kind.kind == "Namespace":
             new["spec"] = old.get("spec", {})
-            metadata["labels"] = {**(metadata.get("labels") or {}), "kubernetes.io/metadata.name": metadata["name"]}
+            metadata["labels"] = {
+                **(metadata.get("labels") or {}),
+                "kubernetes.io/metadata.name": metadata["name"],
+            }
         elif kind.kind == "Service":
             _keep_addresses(new, old)
         if has_generation(kind) and _counts(kind, new, old):
@@ -133,7 +157,9 @@ def _keep_all_but_status(kind: Kind, new: Object, old: Object) -> None:
 
 def _counts(kind: Kind, new: Object, old: Object) -> bool:
     ignored = ("metadata", "status", "kind", "apiVersion")
-    if {k: v for k, v in new.items() if k not in ignored} != {k: v for k, v in old.items() if k not in ignored}:
+    if {k: v for k, v in new.items() if k not in ignored} != {
+        k: v for k, v in old.items() if k not in ignored
+    }:
         return True
     if kind.kind == "Deployment":
         return (new["metadata"].get("annotations") or {}) != (old["metadata"].get("annotations") or {})
@@ -162,7 +188,10 @@ def _keep_addresses(new: Object, old: Object) -> None:
         if not spec.get(name) and before.get(name):
             spec[name] = before[name]
     if spec.get("type") in ("NodePort", "LoadBalancer"):
-        known = {(port.get("port"), port.get("protocol", "TCP")): port.get("nodePort") for port in before.get("ports") or []}
+        known = {
+            (port.get("port"), port.get("protocol", "TCP")): port.get("nodePort")
+            for port in before.get("ports") or []
+        }
         for port in spec.get("ports") or []:
             number = known.get((port.get("port"), port.get("protocol", "TCP")))
             if not port.get("nodePort") and number:

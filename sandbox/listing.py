@@ -112,13 +112,15 @@ def _problems(options: Options) -> list[Cause]:
         if options.send_initial is not None and match != "NotOlderThan":
             causes.append(
                 forbidden(
-                    "resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+                    "resourceVersionMatch",
+                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
                 )
             )
         elif match and options.send_initial is None:
             causes.append(
                 forbidden(
-                    "resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+                    "resourceVersionMatch",
+                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
                 )
             )
         return causes
@@ -127,10 +129,14 @@ def _problems(options: Options) -> list[Cause]:
     if not match:
         return causes
     if options.token:
-        causes.append(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"))
+        causes.append(
+            forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
+        )
     if not version:
         causes.append(
-            forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")
+            forbidden(
+                "resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"
+            )
         )
     elif match not in ("Exact", "NotOlderThan"):
         causes.append(
@@ -142,7 +148,9 @@ def _problems(options: Options) -> list[Cause]:
         )
     elif match == "Exact" and version == "0":
         causes.append(
-            forbidden("resourceVersionMatch", 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"')
+            forbidden(
+                "resourceVersionMatch", 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+            )
         )
     return causes
 
@@ -164,7 +172,9 @@ def read_token(token: str) -> tuple[int, str]:
         version, rv, start = body.get("v"), body.get("rv"), body.get("start")
     except (orjson.JSONDecodeError, AttributeError):
         first = raw[:1].decode("latin-1") if raw[:1].isascii() else f"\\x{raw[0]:02x}"
-        raise status.bad_request(f"{prefix}invalid character '{first}' looking for beginning of value") from None
+        raise status.bad_request(
+            f"{prefix}invalid character '{first}' looking for beginning of value"
+        ) from None
     if version != _TOKEN_VERSION:
         raise status.bad_request(f"{prefix}server does not recognize this encoded version {version}")
     if not isinstance(rv, int) or rv == 0 or not isinstance(start, str) or not start:
@@ -260,5 +270,7 @@ async def page(store: Store, kind: Kind, namespace: str | None, options: Options
 
 def encode_list(kind: Kind, found: Page, item: Callable[[Version], bytes]) -> bytes:
     """The list as JSON, joined from the items' own encoded forms."""
-    head = orjson.dumps({"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": found.metadata()})
+    head = orjson.dumps(
+        {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": found.metadata()}
+    )
     return head[:-1] + b',"items":[' + b",".join(item(version) for version in found.versions) + b"]}"

@@ -83,7 +83,9 @@ def _metadata(data: bytes) -> Object:
 
 
 def _texts(data: bytes, names: dict[int, str]) -> Object:
-    return {names[number]: value.decode() for number, value in _fields(data).items() if number in names and value}
+    return {
+        names[number]: value.decode() for number, value in _fields(data).items() if number in names and value
+    }
 
 
 def _envelope(raw: bytes) -> tuple[str, bytes]:

@@ -93,7 +93,8 @@ def locate_service(store: Store, namespace: str, text: str) -> tuple[str, Object
     pods = [
         pod
         for pod in store.each("Pod", namespace, selectors.from_labels(spec["selector"]))
-        if (pod.get("status") or {}).get("podIP") and pod["status"].get("phase") not in ("Succeeded", "Failed")
+        if (pod.get("status") or {}).get("podIP")
+        and pod["status"].get("phase") not in ("Succeeded", "Failed")
     ]
     if not pods:
         raise unavailable(f"no endpoints available for service {status.quote(name)}")
@@ -159,7 +160,11 @@ def rewrite_url(url: str, host: str, prefix: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return url
-    if (parts.netloc and parts.netloc != host) or not parts.path.startswith("/") or parts.path.startswith(prefix + "/"):
+    if (
+        (parts.netloc and parts.netloc != host)
+        or not parts.path.startswith("/")
+        or parts.path.startswith(prefix + "/")
+    ):
         return url
     path = posixpath.normpath(prefix + parts.path)
     if parts.path.endswith("/"):
@@ -215,7 +220,9 @@ async def relay(
         location = path + "/" + (f"?{query}" if query else "")
         return web.Response(status=301, headers={**common, "Location": location})
     if scheme == "https":
-        raise unavailable("error trying to reach service: tls: first record does not look like a TLS handshake")
+        raise unavailable(
+            "error trying to reach service: tls: first record does not look like a TLS handshake"
+        )
     refused = f"error trying to reach service: dial tcp {address}: connect: connection refused"
     if backend is None:
         raise unavailable(refused)

@@ -98,7 +98,13 @@ def _counted(kind: Kind, hard: Object) -> bool:
 def usage_of(kind: Kind, obj: Object) -> Amounts:
     """What one object counts for, by resource name."""
     used: Amounts = {f"count/{kind.group_resource}": _ONE}
-    if kind.group == "" and kind.plural in ("services", "secrets", "configmaps", "persistentvolumeclaims", "resourcequotas"):
+    if kind.group == "" and kind.plural in (
+        "services",
+        "secrets",
+        "configmaps",
+        "persistentvolumeclaims",
+        "resourcequotas",
+    ):
         used[kind.plural] = _ONE
     spec = obj.get("spec") or {}
     if kind.kind == "Pod":

@@ -12,7 +12,14 @@ from urllib.parse import parse_qsl, unquote
 from sandbox.backend import RequestInfo
 from sandbox.listing import truth
 
-_VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_VERBS = {
+    "GET": "get",
+    "HEAD": "get",
+    "POST": "create",
+    "PUT": "update",
+    "PATCH": "patch",
+    "DELETE": "delete",
+}
 MAX_BODY = 3 * 1024 * 1024
 
 

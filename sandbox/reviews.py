@@ -14,7 +14,17 @@ from sandbox.verbs import unsupported_media
 
 Object = dict[str, Any]
 
-_FIELD_ORDER = ("namespace", "verb", "group", "version", "resource", "subresource", "name", "fieldSelector", "labelSelector")
+_FIELD_ORDER = (
+    "namespace",
+    "verb",
+    "group",
+    "version",
+    "resource",
+    "subresource",
+    "name",
+    "fieldSelector",
+    "labelSelector",
+)
 
 
 async def _body(call: Call) -> Object:
@@ -30,7 +40,9 @@ async def _body(call: Call) -> Object:
 
 
 def _refused(field: str, why: str) -> status.ApiError:
-    return status.invalid_as("authorization.k8s.io", "", "", [Cause("FieldValueInvalid", f"Invalid value: {why}", field)])
+    return status.invalid_as(
+        "authorization.k8s.io", "", "", [Cause("FieldValueInvalid", f"Invalid value: {why}", field)]
+    )
 
 
 async def access(call: Call) -> web.StreamResponse:
@@ -45,7 +57,10 @@ async def access(call: Call) -> web.StreamResponse:
         )
     if resource is not None and path is not None:
         shown = f'{{"Path":{status.quote(path.get("path", ""))},"Verb":{status.quote(path.get("verb", ""))}}}'
-        raise _refused("spec.nonResourceAttributes", f"{shown}: cannot be specified in combination with resourceAttributes")
+        raise _refused(
+            "spec.nonResourceAttributes",
+            f"{shown}: cannot be specified in combination with resourceAttributes",
+        )
     if (body.get("metadata") or {}).get("name"):
         raise _refused("metadata", f'{{"name":{status.quote(body["metadata"]["name"])}}}: must be empty')
     answered: Object = {}

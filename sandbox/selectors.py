@@ -70,7 +70,6 @@ class Selector:
 EVERYTHING = Selector()
 
 
-
 def _unparsed(why: str) -> status.ApiError:
     return status.bad_request(f"unable to parse requirement: {why}")
 
@@ -343,4 +342,6 @@ def parse_fields(text: str, kind: str, group: str = "") -> FieldSelector:
 def _unsupported(label: str, kind: str) -> status.ApiError:
     if kind in FIELD_LABELS:
         return status.bad_request(f"field label not supported: {label}")
-    return status.bad_request(f'"{label}" is not a known field selector: only "metadata.name", "metadata.namespace"')
+    return status.bad_request(
+        f'"{label}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+    )

@@ -67,7 +67,9 @@ class World(Protocol):
 class Server:
     """See the module. `world` may be set later; without one there are no logs and no back ends."""
 
-    def __init__(self, store: Store, access: Access, accounts: AccountTokens, world: World | None = None) -> None:
+    def __init__(
+        self, store: Store, access: Access, accounts: AccountTokens, world: World | None = None
+    ) -> None:
         self.store = store
         self.access = access
         self.accounts = accounts
@@ -139,7 +141,9 @@ class Server:
         except Exception:
             logger.exception("%s %s failed", request.method, path)
             return await call.refuse(
-                status.ApiError(500, "InternalError", "Internal error occurred: see the practice cluster's log")
+                status.ApiError(
+                    500, "InternalError", "Internal error occurred: see the practice cluster's log"
+                )
             )
 
     def _certificate(self, request: web.BaseRequest) -> User | None:

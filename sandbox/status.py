@@ -123,12 +123,17 @@ def unknown_resource() -> ApiError:
 
 
 def method_not_allowed() -> ApiError:
-    return ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
+    return ApiError(
+        405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {}
+    )
 
 
 def not_found(kind: Named, name: str) -> ApiError:
     return ApiError(
-        404, "NotFound", f"{kind.group_resource} {quote(name)} not found", details(name, kind.group, kind.plural)
+        404,
+        "NotFound",
+        f"{kind.group_resource} {quote(name)} not found",
+        details(name, kind.group, kind.plural),
     )
 
 

@@ -222,7 +222,9 @@ class Store:
         key = key_of(namespace, name)
         existing = self.collection(kind).versions.get(key)
         if existing is not None:
-            raise status.already_exists(kind, name, bool(existing.object["metadata"].get("deletionTimestamp")))
+            raise status.already_exists(
+                kind, name, bool(existing.object["metadata"].get("deletionTimestamp"))
+            )
         admission.check_create(self, kind, obj)
         if track:
             apply.track_update(kind, None, obj, manager, "", now)
@@ -260,7 +262,10 @@ class Store:
                 f"AdditionalErrorMsg: Precondition failed: UID in precondition: {metadata['uid']}, "
                 f"UID in object meta: {old['metadata']['uid']}",
             )
-        if metadata.get("resourceVersion") and metadata["resourceVersion"] != old["metadata"]["resourceVersion"]:
+        if (
+            metadata.get("resourceVersion")
+            and metadata["resourceVersion"] != old["metadata"]["resourceVersion"]
+        ):
             raise status.conflict(kind, name)
         metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
         now = self.now()
@@ -337,7 +342,11 @@ class Store:
             raise status.forbidden("", "namespaces", name, "this namespace may not be deleted")
         obj = clone(old)
         metadata = obj["metadata"]
-        finalizers = [name for name in metadata.get("finalizers") or [] if name not in _POLICY_FINALIZERS or propagation is None]
+        finalizers = [
+            name
+            for name in metadata.get("finalizers") or []
+            if name not in _POLICY_FINALIZERS or propagation is None
+        ]
         if propagation in ("Foreground", "Orphan"):
             finalizers.append("foregroundDeletion" if propagation == "Foreground" else "orphan")
         metadata["finalizers"] = finalizers
@@ -348,7 +357,11 @@ class Store:
         else:
             self._mark(kind, obj, seconds)
         obj = lifecycle.ordered(self._primary(kind), obj)
-        kept = bool(finalizers) or seconds > 0 or (kind.kind == "Namespace" and bool(obj.get("spec", {}).get("finalizers")))
+        kept = (
+            bool(finalizers)
+            or seconds > 0
+            or (kind.kind == "Namespace" and bool(obj.get("spec", {}).get("finalizers")))
+        )
         if kept:
             if obj == old:
                 return Deletion(old, False)
@@ -377,7 +390,9 @@ class Store:
         if metadata.get("deletionTimestamp"):
             standing = metadata.get("deletionGracePeriodSeconds")
             if seconds is not None and standing is not None and seconds < standing:
-                due = datetime.strptime(metadata["deletionTimestamp"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+                due = datetime.strptime(metadata["deletionTimestamp"], "%Y-%m-%dT%H:%M:%SZ").replace(
+                    tzinfo=UTC
+                )
                 metadata["deletionTimestamp"] = timestamp(due.timestamp() - standing + seconds)
                 metadata["deletionGracePeriodSeconds"] = seconds
             return

@@ -128,7 +128,11 @@ async def _set_scale(call: Call, scale: Object) -> web.StreamResponse:
             "ScaleSpec.spec.replicas of type int32"
         )
     if replicas < 0:
-        why = Cause("FieldValueInvalid", f"Invalid value: {replicas}: must be greater than or equal to 0", "spec.replicas")
+        why = Cause(
+            "FieldValueInvalid",
+            f"Invalid value: {replicas}: must be greater than or equal to 0",
+            "spec.replicas",
+        )
         raise status.invalid_as("autoscaling", "Scale", call.name, [why])
     changed = clone(obj)
     changed["spec"]["replicas"] = replicas
@@ -174,7 +178,12 @@ def bind_pod(store: Any, namespace: str, name: str, node: str, manager: str) -> 
     def scheduled(pod: Object) -> None:
         conditions = [c for c in pod["status"].get("conditions") or [] if c.get("type") != "PodScheduled"]
         conditions.append(
-            {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": store.now()}
+            {
+                "type": "PodScheduled",
+                "status": "True",
+                "lastProbeTime": None,
+                "lastTransitionTime": store.now(),
+            }
         )
         pod["status"]["conditions"] = conditions
 
@@ -208,7 +217,9 @@ async def evict(call: Call) -> web.StreamResponse:
                     [Cause("DisruptionBudget", why)],
                 )
     if not dry_run:
-        store.mutate("Pod", call.namespace, call.name, lambda obj: _target(obj, store.now()), "status", call.manager)
+        store.mutate(
+            "Pod", call.namespace, call.name, lambda obj: _target(obj, store.now()), "status", call.manager
+        )
     store.delete("Pod", call.namespace, call.name, options.get("gracePeriodSeconds"), dry_run=dry_run)
     return await call.answer(201, _success())
 
@@ -232,7 +243,9 @@ def _target(pod: Object, now: str) -> None:
 async def upgrade(call: Call) -> web.StreamResponse:
     """exec: only the refusal of a request that is no upgrade; the practice cluster runs no commands."""
     if "upgrade" in call.request.headers.get("Connection", "").lower():
-        raise status.ApiError(501, "NotImplemented", "the practice cluster has no containers to run commands in")
+        raise status.ApiError(
+            501, "NotImplemented", "the practice cluster has no containers to run commands in"
+        )
     raise status.bad_request("Upgrade request required")
 
 
@@ -240,7 +253,9 @@ async def log(call: Call) -> web.StreamResponse:
     _, pod = _existing(call)
     container, arguments = _log_options(call, pod)
     accept = call.request.headers.get("Accept", "*/*")
-    if not any(part in accept for part in ("text/plain", "text/*", "*/*", "application/json", "application/yaml")):
+    if not any(
+        part in accept for part in ("text/plain", "text/*", "*/*", "application/json", "application/yaml")
+    ):
         raise status.ApiError(
             406,
             "NotAcceptable",
@@ -401,7 +416,9 @@ async def _proxy(call: Call, locate: Callable[..., tuple[str, Object, int]]) -> 
     world = call.server.world
     backend = world.backend(pod, port) if world is not None else None
     address = f"{(pod.get('status') or {}).get('podIP', '')}:{port}"
-    return await proxying.relay(call.request, backend, scheme, address, path, call.target.rest, call.query.text, common)
+    return await proxying.relay(
+        call.request, backend, scheme, address, path, call.target.rest, call.query.text, common
+    )
 
 
 HANDLERS: dict[tuple[str, str, str], Handler] = {

@@ -68,7 +68,11 @@ def _view() -> list[Object]:
         ),
         _group(
             "apps",
-            *(f"{name}{sub}" for name in ("daemonsets", "deployments", "replicasets", "statefulsets") for sub in ("", "/status")),
+            *(
+                f"{name}{sub}"
+                for name in ("daemonsets", "deployments", "replicasets", "statefulsets")
+                for sub in ("", "/status")
+            ),
             *(f"{name}/scale" for name in ("deployments", "replicasets", "statefulsets")),
             verbs=_READ,
         ),
@@ -114,7 +118,12 @@ def _roles() -> dict[str, list[Object]]:
         "edit": _edit(),
         "view": _view(),
         "system:basic-user": [
-            _group("authorization.k8s.io", "selfsubjectaccessreviews", "selfsubjectrulesreviews", verbs=["create"]),
+            _group(
+                "authorization.k8s.io",
+                "selfsubjectaccessreviews",
+                "selfsubjectrulesreviews",
+                verbs=["create"],
+            ),
             _group("authentication.k8s.io", "selfsubjectreviews", verbs=["create"]),
         ],
         "system:discovery": [{"verbs": ["get"], "nonResourceURLs": _DISCOVERY_PATHS}],
@@ -129,7 +138,11 @@ _BINDINGS = {
     "cluster-admin": ("cluster-admin", "system:masters"),
     "system:basic-user": ("system:basic-user", "system:authenticated"),
     "system:discovery": ("system:discovery", "system:authenticated"),
-    "system:public-info-viewer": ("system:public-info-viewer", "system:authenticated", "system:unauthenticated"),
+    "system:public-info-viewer": (
+        "system:public-info-viewer",
+        "system:authenticated",
+        "system:unauthenticated",
+    ),
 }
 
 
@@ -182,7 +195,11 @@ class System:
     def forget_events(self) -> int:
         """Delete Event objects that are over an hour old, as a real cluster does. Returns how many."""
         limit = timestamp(self.store.clock() - EVENT_SECONDS)
-        old = [event["metadata"] for event in self.store.each("Event") if event["metadata"]["creationTimestamp"] < limit]
+        old = [
+            event["metadata"]
+            for event in self.store.each("Event")
+            if event["metadata"]["creationTimestamp"] < limit
+        ]
         for metadata in old:
             self.store.delete("Event", metadata["namespace"], metadata["name"])
         return len(old)

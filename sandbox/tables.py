@@ -158,7 +158,11 @@ def pod_status(pod: Object) -> tuple[str, str, str]:
             elif ended is not None and ended.get("reason"):
                 reason = ended["reason"]
             elif ended is not None:
-                reason = f"Signal:{ended['signal']}" if ended.get("signal") else f"ExitCode:{ended.get('exitCode')}"
+                reason = (
+                    f"Signal:{ended['signal']}"
+                    if ended.get("signal")
+                    else f"ExitCode:{ended.get('exitCode')}"
+                )
             elif status.get("ready") and "running" in now:
                 running = True
                 ready += 1
@@ -223,12 +227,23 @@ def _replica_set(obj: Object, now: float) -> list[Any]:
 
 def _stateful_set(obj: Object, now: float) -> list[Any]:
     spec, state = obj.get("spec") or {}, obj.get("status") or {}
-    return [_name(obj), f"{state.get('readyReplicas', 0)}/{spec.get('replicas', 0)}", _age(obj, now), *_images(spec)]
+    return [
+        _name(obj),
+        f"{state.get('readyReplicas', 0)}/{spec.get('replicas', 0)}",
+        _age(obj, now),
+        *_images(spec),
+    ]
 
 
 def _daemon_set(obj: Object, now: float) -> list[Any]:
     spec, state = obj.get("spec") or {}, obj.get("status") or {}
-    counts = ("desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled", "numberAvailable")
+    counts = (
+        "desiredNumberScheduled",
+        "currentNumberScheduled",
+        "numberReady",
+        "updatedNumberScheduled",
+        "numberAvailable",
+    )
     return [
         _name(obj),
         *(state.get(count, 0) for count in counts),
@@ -360,7 +375,9 @@ def _ingress(obj: Object, now: float) -> list[Any]:
     shown = ",".join(hosts[:3]) + (f" + {len(hosts) - 3} more..." if len(hosts) > 3 else "")
     return [
         _name(obj),
-        spec.get("ingressClassName") or (obj["metadata"].get("annotations") or {}).get("kubernetes.io/ingress.class") or "<none>",
+        spec.get("ingressClassName")
+        or (obj["metadata"].get("annotations") or {}).get("kubernetes.io/ingress.class")
+        or "<none>",
         shown or "*",
         ",".join(entry.get("ip") or entry.get("hostname", "") for entry in entries),
         "80, 443" if spec.get("tls") else "80",
@@ -390,7 +407,8 @@ def _autoscaler(obj: Object, now: float) -> list[Any]:
     about = spec.get("scaleTargetRef") or {}
     current = state.get("currentMetrics") or []
     metrics = [
-        _metric(metric, current[index] if index < len(current) else None) for index, metric in enumerate(spec.get("metrics") or [])
+        _metric(metric, current[index] if index < len(current) else None)
+        for index, metric in enumerate(spec.get("metrics") or [])
     ]
     shown = ", ".join(metrics[:2]) + (f" + {len(metrics) - 2} more..." if len(metrics) > 2 else "")
     return [
@@ -406,8 +424,16 @@ def _autoscaler(obj: Object, now: float) -> list[Any]:
 
 def _slice(obj: Object, now: float) -> list[Any]:
     ports = [str(port.get("port")) if port.get("port") else "*" for port in obj.get("ports") or []]
-    addresses = [address for endpoint in obj.get("endpoints") or [] for address in endpoint.get("addresses") or []]
-    return [_name(obj), obj.get("addressType", ""), _some(ports, "<unset>"), _some(addresses, "<unset>"), _age(obj, now)]
+    addresses = [
+        address for endpoint in obj.get("endpoints") or [] for address in endpoint.get("addresses") or []
+    ]
+    return [
+        _name(obj),
+        obj.get("addressType", ""),
+        _some(ports, "<unset>"),
+        _some(addresses, "<unset>"),
+        _age(obj, now),
+    ]
 
 
 def _some(values: list[str], none: str) -> str:
@@ -490,9 +516,12 @@ _ADDRESSES = ("+IP", "+Node", "+Nominated Node", "+Readiness Gates")
 
 TABLES: dict[str, Table] = {
     "Pod": Table(("Name", "Ready", "Status", "Restarts", "Age", *_ADDRESSES), _pod),
-    "Deployment": Table(("Name", "Ready", "Up-to-date", "Available", "Age", *_WORKLOAD, "+Selector"), _deployment),
+    "Deployment": Table(
+        ("Name", "Ready", "Up-to-date", "Available", "Age", *_WORKLOAD, "+Selector"), _deployment
+    ),
     "ReplicaSet": Table(
-        ("Name", "Desired:integer", "Current:integer", "Ready:integer", "Age", *_WORKLOAD, "+Selector"), _replica_set
+        ("Name", "Desired:integer", "Current:integer", "Ready:integer", "Age", *_WORKLOAD, "+Selector"),
+        _replica_set,
     ),
     "StatefulSet": Table(("Name", "Ready", "Age", *_WORKLOAD), _stateful_set),
     "DaemonSet": Table(
@@ -553,7 +582,8 @@ TABLES: dict[str, Table] = {
         _node,
     ),
     "Namespace": Table(
-        ("Name", "Status", "Age"), lambda o, now: [_name(o), (o.get("status") or {}).get("phase", ""), _age(o, now)]
+        ("Name", "Status", "Age"),
+        lambda o, now: [_name(o), (o.get("status") or {}).get("phase", ""), _age(o, now)],
     ),
     "Event": Table(
         (
@@ -595,7 +625,8 @@ TABLES: dict[str, Table] = {
         ("Name", "Min Available", "Max Unavailable", "Allowed Disruptions:integer", "Age"), _budget
     ),
     "StorageClass": Table(
-        ("Name", "Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion", "Age"), _storage_class
+        ("Name", "Provisioner", "ReclaimPolicy", "VolumeBindingMode", "AllowVolumeExpansion", "Age"),
+        _storage_class,
     ),
     "EndpointSlice": Table(("Name", "AddressType", "Ports", "Endpoints", "Age"), _slice),
     "Endpoints": Table(("Name", "Endpoints", "Age"), _endpoints),
@@ -619,7 +650,9 @@ TABLES: dict[str, Table] = {
             o.get("preemptionPolicy", "PreemptLowerPriority"),
         ],
     ),
-    "RuntimeClass": Table(("Name", "Handler", "Age"), lambda o, now: [_name(o), o.get("handler", ""), _age(o, now)]),
+    "RuntimeClass": Table(
+        ("Name", "Handler", "Age"), lambda o, now: [_name(o), o.get("handler", ""), _age(o, now)]
+    ),
     "Scale": Table(("Name", "Desired:integer", "Available:integer", "Age"), _scale),
 }
 

@@ -135,11 +135,17 @@ def _form(call: Call, kind: Kind, media: Media) -> Any:
             nonlocal first
             columns, first = first, False
             metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
-            return call.table(media, [obj], metadata, kind.kind, columns) if "name" in obj["metadata"] else _blank(obj, columns)
+            return (
+                call.table(media, [obj], metadata, kind.kind, columns)
+                if "name" in obj["metadata"]
+                else _blank(obj, columns)
+            )
 
         def _blank(obj: Object, columns: bool) -> Object:
             shown = {**obj, "metadata": {**obj["metadata"], "name": "", "creationTimestamp": None}}
-            return call.table(media, [shown], {"resourceVersion": obj["metadata"]["resourceVersion"]}, kind.kind, columns)
+            return call.table(
+                media, [shown], {"resourceVersion": obj["metadata"]["resourceVersion"]}, kind.kind, columns
+            )
 
         return row
     if media.shape:
@@ -186,10 +192,14 @@ def _place(call: Call, kind: Kind, obj: Object) -> None:
     metadata = obj.setdefault("metadata", {})
     if not kind.namespaced:
         if metadata.get("namespace"):
-            raise status.bad_request("the namespace of the provided object does not match the namespace sent on the request")
+            raise status.bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request"
+            )
         return
     if metadata.get("namespace") and metadata["namespace"] != call.namespace:
-        raise status.bad_request("the namespace of the provided object does not match the namespace sent on the request")
+        raise status.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
     metadata["namespace"] = call.namespace
 
 
@@ -198,7 +208,9 @@ def _check_name(call: Call, obj: Object) -> None:
     if name != call.name:
         if not name:
             raise status.bad_request("the name of the object must be set")
-        raise status.bad_request(f"the name of the object ({name}) does not match the name on the URL ({call.name})")
+        raise status.bad_request(
+            f"the name of the object ({name}) does not match the name on the URL ({call.name})"
+        )
 
 
 async def create(call: Call) -> web.StreamResponse:
@@ -306,7 +318,9 @@ async def _apply(call: Call, kind: Kind, raw: bytes, media: Media, subresource: 
     )
     sent = (metadata or {}).get("name") if isinstance(metadata, dict) else None
     if sent and sent != call.name:
-        raise status.bad_request(f"the name of the object ({sent}) does not match the name on the URL ({call.name})")
+        raise status.bad_request(
+            f"the name of the object ({sent}) does not match the name on the URL ({call.name})"
+        )
     merged = views.stored(kind, merged)
     merged.setdefault("metadata", {})["name"] = call.name
     _place(call, kind, merged)
@@ -386,7 +400,9 @@ def _check_delete_options(options: Object) -> None:
     dry_run = options.get("dryRun") or []
     if any(value != "All" for value in dry_run):
         shown = "[" + ",".join(status.quote(value) for value in dry_run) + "]"
-        causes.append(Cause("FieldValueNotSupported", f'Unsupported value: {shown}: supported values: "All"', "dryRun"))
+        causes.append(
+            Cause("FieldValueNotSupported", f'Unsupported value: {shown}: supported values: "All"', "dryRun")
+        )
     if causes:
         raise status.invalid_as("meta.k8s.io", "DeleteOptions", "", causes)
 
@@ -409,7 +425,9 @@ async def delete(call: Call) -> web.StreamResponse:
     if not result.gone or kind.kind in lifecycle.ANSWERED_WITH_OBJECT:
         return await call.write(200, call.shaped(media, call.shown(result.object)), media)
     metadata = result.object["metadata"]
-    return await call.write(200, status.success(kind, metadata["name"], metadata["uid"]), Media(yaml=media.yaml))
+    return await call.write(
+        200, status.success(kind, metadata["name"], metadata["uid"]), Media(yaml=media.yaml)
+    )
 
 
 async def delete_collection(call: Call) -> web.StreamResponse:
@@ -438,4 +456,6 @@ async def delete_collection(call: Call) -> web.StreamResponse:
             continue
         gone.append(Version(result.object, version.rv))
     answered = listing.Page(gone, store.rv, page.token, page.remaining)
-    return await call.write(200, listing.encode_list(kind, answered, _item(call, kind)), Media(yaml=media.yaml))
+    return await call.write(
+        200, listing.encode_list(kind, answered, _item(call, kind)), Media(yaml=media.yaml)
+    )

@@ -66,9 +66,7 @@ def negotiate(header: str) -> Media:
 
 
 def not_acceptable(accepted: str) -> status.ApiError:
-    return status.ApiError(
-        406, "NotAcceptable", f"only the following media types are accepted: {accepted}"
-    )
+    return status.ApiError(406, "NotAcceptable", f"only the following media types are accepted: {accepted}")
 
 
 def partial(obj: Mapping[str, Any], version: str = "v1") -> Object:

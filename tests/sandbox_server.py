@@ -1,7 +1,7 @@
 """A practice cluster for tests, in a thread with its own event loop.
 
-    with running_sandbox() as cluster:
-        cluster.url, cluster.ca_pem, cluster.kubeconfig, cluster.kubeconfig_path, cluster.token
+with running_sandbox() as cluster:
+    cluster.url, cluster.ca_pem, cluster.kubeconfig, cluster.kubeconfig_path, cluster.token
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ START_SECONDS = 15.0
 class RunningSandbox:
     """What a test needs of a running cluster. `speed` is the factor of simulated time."""
 
-    def __init__(self, cluster: Cluster, loop: asyncio.AbstractEventLoop, directory: Path, speed: float) -> None:
+    def __init__(
+        self, cluster: Cluster, loop: asyncio.AbstractEventLoop, directory: Path, speed: float
+    ) -> None:
         self.cluster = cluster
         self.speed = speed
         self.url = cluster.url
@@ -86,12 +88,16 @@ class RunningSandbox:
         host = self.url.removeprefix("https://")
         connection = http.client.HTTPSConnection(host, timeout=seconds, context=self.ssl_context())
         try:
-            connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}", **(headers or {})})
+            connection.request(
+                "GET", path, headers={"Authorization": f"Bearer {self.token}", **(headers or {})}
+            )
             yield connection.getresponse()
         finally:
             connection.close()
 
-    def events(self, path: str, headers: dict[str, str] | None = None, seconds: float = 10.0) -> list[dict[str, Any]]:
+    def events(
+        self, path: str, headers: dict[str, str] | None = None, seconds: float = 10.0
+    ) -> list[dict[str, Any]]:
         """All events of a watch until the server ends it; give the path a short timeoutSeconds."""
         with self.stream(path, headers, seconds) as answer:
             return [json.loads(line) for line in answer.read().splitlines()]
@@ -133,7 +139,9 @@ def running_sandbox(
     world: True for controllers, nodes, Ollama ..., or a function that makes another world for a store.
     """
     users = {token: User(name, tuple(groups)) for token, (name, groups) in (tokens or {}).items()}
-    maker = world if callable(world) else _world_maker(speed, scenario, seed, world_options) if world else None
+    maker = (
+        world if callable(world) else _world_maker(speed, scenario, seed, world_options) if world else None
+    )
     options = Options(seed=seed, tokens=users, state=state, world=maker, history_limit=history_limit)
     loop = asyncio.new_event_loop()
     ready, stop = threading.Event(), asyncio.Event()
@@ -174,6 +182,8 @@ def running_sandbox(
         raise failure[0]
 
 
-def _world_maker(speed: float, scenario: str, seed: int | None, more: dict[str, Any]) -> Callable[[Store], Any]:
+def _world_maker(
+    speed: float, scenario: str, seed: int | None, more: dict[str, Any]
+) -> Callable[[Store], Any]:
     make_world = importlib.import_module("sandbox.world").make_world
     return lambda store: make_world(store, speed=speed, scenario=scenario, seed=seed, **more)

@@ -13,7 +13,9 @@ from deployments.workflows.engine import run_operation
 from deployments.workflows.plans import PLANS
 
 
-def work_off(operation: Operation, *, seconds: float = 30.0, until: OperationState | None = None) -> Operation:
+def work_off(
+    operation: Operation, *, seconds: float = 30.0, until: OperationState | None = None
+) -> Operation:
     """Run whatever is due, of any operation, until ``operation`` has ended. Fails after ``seconds``.
 
     Parked rows are woken at once where they wait for something in the cluster, so that a test takes

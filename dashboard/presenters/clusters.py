@@ -28,9 +28,7 @@ class Connection:
 def connection(cluster: Cluster, *, checking: bool = False) -> Connection:
     """What is known of the way to a cluster. A running check does not hide what the last one found."""
     if cluster.last_error:
-        return Connection(
-            Health.FAILED, _("Not reachable"), cluster.last_error, cluster.last_error_remedy
-        )
+        return Connection(Health.FAILED, _("Not reachable"), cluster.last_error, cluster.last_error_remedy)
     if cluster.last_seen_at is None:
         if checking:
             return Connection(

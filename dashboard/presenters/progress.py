@@ -185,9 +185,7 @@ def spark(pulls: Sequence[PullProgress]) -> tuple[str, float, float] | None:
     length = max((len(row) for row in rows), default=0)
     if length < 2:
         return None
-    sums = [
-        sum(row[at - length] for row in rows if len(row) >= length - at) for at in range(length)
-    ]
+    sums = [sum(row[at - length] for row in rows if len(row) >= length - at) for at in range(length)]
     top = max(sums) or 1.0
     points = " ".join(
         f"{100 * at / (length - 1):.1f},{95 - 90 * value / top:.1f}" for at, value in enumerate(sums)

@@ -51,9 +51,7 @@ def facts(page: DeploymentPage, spec: StackSpec | None, server: ObservedObject |
     row, unknown = page.deployment, _("cannot tell")
     proof = page.last_chat.result.get("chat", {}) if page.last_chat else {}
     checked = page.last_chat.finished_at if page.last_chat else None
-    present = [
-        probe.get("model_present") for probe in _probes(row).values() if isinstance(probe, dict)
-    ]
+    present = [probe.get("model_present") for probe in _probes(row).values() if isinstance(probe, dict)]
     here = sum(1 for value in present if value)
     speed = proof.get("tokens_per_second")
     ready = wanted = None

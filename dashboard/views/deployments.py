@@ -145,9 +145,7 @@ def _state(page: selector.DeploymentPage) -> dict[str, Any]:
     }
 
 
-def _section(
-    request: HttpRequest, page: selector.DeploymentPage, tab: str, here: str
-) -> dict[str, Any]:
+def _section(request: HttpRequest, page: selector.DeploymentPage, tab: str, here: str) -> dict[str, Any]:
     """The chosen section and the tabs above it."""
     row = page.deployment
     links = [

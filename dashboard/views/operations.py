@@ -146,9 +146,7 @@ def _pull(pull: PullProgress) -> dict[str, Any]:
     small: list[dict[str, Any]] = []
     for layer in pull.layers if isinstance(pull.layers, list) else []:
         total, done = int(layer.get("total") or 0), int(layer.get("completed") or 0)
-        word, css, icon = progress.LAYER_STATES.get(
-            str(layer.get("state")), progress.LAYER_STATES["waiting"]
-        )
+        word, css, icon = progress.LAYER_STATES.get(str(layer.get("state")), progress.LAYER_STATES["waiting"])
         entry = {
             "digest": str(layer.get("digest", "")).removeprefix("sha256:")[:12],
             "total": total,

@@ -161,9 +161,7 @@ def remove_cluster(actor: Actor, *, cluster_id: int, reason: str = "") -> None:
         removed_at=timezone.now(), credential=b"", version=F("version") + 1
     )
     announce("list", 0, cluster.version + 1)
-    audit.record(
-        actor, "cluster.remove", of_cluster(cluster), reason=checked_reason(reason)
-    )
+    audit.record(actor, "cluster.remove", of_cluster(cluster), reason=checked_reason(reason))
 
 
 def rotate_keys(actor: Actor) -> int:

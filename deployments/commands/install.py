@@ -149,8 +149,6 @@ def upgrade(
     return operation
 
 
-
-
 def _revision(actor: Actor, revision_id: int) -> Revision:
     revision = Revision.objects.select_related("profile__team").filter(pk=revision_id).first()
     if revision is None:

@@ -70,9 +70,7 @@ def retry(actor: Actor, *, operation_id: int) -> Operation:
         request=old.request,
         reason=old.reason,
     )
-    audit.record(
-        actor, Action.RETRY, of_operation(old), operation_id=operation.pk, after={"again": old.pk}
-    )
+    audit.record(actor, Action.RETRY, of_operation(old), operation_id=operation.pk, after={"again": old.pk})
     return operation
 
 

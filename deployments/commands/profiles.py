@@ -101,8 +101,7 @@ def save_revision(
             "profile.save",
             of_profile(profile),
             before={change.path: str(change.before) for change in differing},
-            after={"revision": revision.number}
-            | {change.path: str(change.after) for change in differing},
+            after={"revision": revision.number} | {change.path: str(change.after) for change in differing},
             reason=revision.note,
         )
     return revision
@@ -134,9 +133,7 @@ def _save(actor: Actor, profile: Profile, spec: StackSpec, secrets: Secrets, not
     faults = validate_spec(spec)
     if spec.images.registry_username and not secrets.registry_password:
         faults.append(
-            InvalidInput(
-                "A registry's user name needs its password.", field="images.registry_password"
-            )
+            InvalidInput("A registry's user name needs its password.", field="images.registry_password")
         )
     if len(faults) == 1:
         raise faults[0]

@@ -33,9 +33,7 @@ def ensure_pull(
     require(actor, Action.PULL, of_deployment(deployment))
     with transaction.atomic():
         running = _running(deployment, volume, model)
-        operation = running or _begin(
-            actor, deployment, volume, pod, model, insecure, expected
-        )
+        operation = running or _begin(actor, deployment, volume, pod, model, insecure, expected)
         if waiter is not None:
             PullWaiter.objects.get_or_create(pull=operation, operation=waiter)
     return operation

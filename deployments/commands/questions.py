@@ -19,9 +19,7 @@ from deployments.policies import require_namespace as require_granted
 from deployments.selectors import lookup
 
 
-def preflight(
-    actor: Actor, *, revision_id: int, cluster_id: int, namespace: str, name: str
-) -> Operation:
+def preflight(actor: Actor, *, revision_id: int, cluster_id: int, namespace: str, name: str) -> Operation:
     """Check whether a revision could be installed there. The findings are in ``result["findings"]``."""
     request, team, cluster = _draft(actor, revision_id, cluster_id, namespace, name)
     with transaction.atomic():

@@ -21,6 +21,4 @@ def of_deployment(deployment: Deployment) -> Subject:
 
 
 def of_operation(operation: Operation) -> Subject:
-    return Subject(
-        "operation", str(operation.pk), operation.title, operation.team_id, operation.cluster_id
-    )
+    return Subject("operation", str(operation.pk), operation.title, operation.team_id, operation.cluster_id)

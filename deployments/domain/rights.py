@@ -55,7 +55,8 @@ RIGHTS: tuple[Right, ...] = (
     *(
         Right(group, resource, "list", needed_for="clear away what left the manifests")
         for group, resource in _APPLIED
-        if (group, resource) not in {("", "persistentvolumeclaims"), ("apps", "statefulsets"), ("apps", "deployments")}
+        if (group, resource)
+        not in {("", "persistentvolumeclaims"), ("apps", "statefulsets"), ("apps", "deployments")}
     ),
     Right("", "pods", "get", "proxy", needed_for="ask Ollama"),
     Right("", "pods", "create", "proxy", needed_for="pull models"),
@@ -75,8 +76,20 @@ NAMESPACE_RIGHTS: tuple[Right, ...] = tuple(
 # What makes checks sharper; without them preflight says that it cannot tell, and an uninstall leaves the
 # namespace that it made.
 HELPFUL_RIGHTS: tuple[Right, ...] = (
-    Right("storage.k8s.io", "storageclasses", "list", cluster_wide=True, needed_for="check the storage class"),
-    Right("networking.k8s.io", "ingressclasses", "list", cluster_wide=True, needed_for="check the ingress class"),
-    Right("networking.k8s.io", "ingresses", "list", cluster_wide=True, needed_for="see whether a host is taken"),
-    Right("apps", "daemonsets", "list", cluster_wide=True, needed_for="see that a namespace to be deleted is empty"),
+    Right(
+        "storage.k8s.io", "storageclasses", "list", cluster_wide=True, needed_for="check the storage class"
+    ),
+    Right(
+        "networking.k8s.io", "ingressclasses", "list", cluster_wide=True, needed_for="check the ingress class"
+    ),
+    Right(
+        "networking.k8s.io", "ingresses", "list", cluster_wide=True, needed_for="see whether a host is taken"
+    ),
+    Right(
+        "apps",
+        "daemonsets",
+        "list",
+        cluster_wide=True,
+        needed_for="see that a namespace to be deleted is empty",
+    ),
 )

@@ -210,9 +210,7 @@ def _build(cls: type, data: object, path: str) -> Any:
     for key in data:
         if key not in names:
             raise InvalidInput(f"“{key}” is not a field of a profile.", field=_join(path, str(key)))
-    return cls(
-        **{name: _value(hints[name], value, _join(path, name)) for name, value in data.items()}
-    )
+    return cls(**{name: _value(hints[name], value, _join(path, name)) for name, value in data.items()})
 
 
 def _value(hint: Any, value: object, path: str) -> Any:

@@ -166,9 +166,7 @@ def beat(claims: Iterable[Claim]) -> list[HeldNow]:
     standing, due = [], []
     for operation_id, epoch in epochs.items():
         row = rows.get(operation_id)
-        ours = bool(
-            row and row["claim_epoch"] == epoch and row["state"] == OperationState.RUNNING
-        )
+        ours = bool(row and row["claim_epoch"] == epoch and row["state"] == OperationState.RUNNING)
         asked = row["cancel_requested_by"] or "somebody" if row and row["cancel_requested_at"] else ""
         standing.append(HeldNow(operation_id, ours, asked))
         if ours and row and (row["heartbeat_at"] is None or (now - row["heartbeat_at"]).seconds >= 3):

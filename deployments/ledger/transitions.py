@@ -118,9 +118,7 @@ def create(
 
 def active_change(deployment_id: int) -> Operation | None:
     """The changing operation that holds a deployment now."""
-    return Operation.objects.filter(
-        deployment_id=deployment_id, state__in=ACTIVE, kind__in=CHANGING
-    ).first()
+    return Operation.objects.filter(deployment_id=deployment_id, state__in=ACTIVE, kind__in=CHANGING).first()
 
 
 def claim(operation_id: int, worker: str, queues: set[Queue]) -> Claim | None:
@@ -189,7 +187,9 @@ def park(
             send_on_commit(held.operation_id, Queue(operation.queue))
 
 
-def finish(held: Claim, state: OperationState, cause: str, *, error: PilothouseError | None = None) -> Operation:
+def finish(
+    held: Claim, state: OperationState, cause: str, *, error: PilothouseError | None = None
+) -> Operation:
     """End a RUNNING operation that this worker holds."""
     now = timezone.now()
     changes: dict[str, Any] = {
@@ -233,9 +233,7 @@ def cancel_queued(operation_id: int, cause: str) -> bool:
 def request_cancel(operation_id: int, by: str) -> bool:
     """Ask for cancellation. False where the operation has ended already or was asked before."""
     with transaction.atomic():
-        asked = Operation.objects.filter(
-            pk=operation_id, state__in=ACTIVE, cancel_requested_at=None
-        ).update(
+        asked = Operation.objects.filter(pk=operation_id, state__in=ACTIVE, cancel_requested_at=None).update(
             cancel_requested_at=timezone.now(),
             cancel_requested_by=by[:150],
             version=F("version") + 1,
@@ -249,13 +247,13 @@ def wake(operations: Any) -> int:
     """Make parked rows of the queryset ``operations`` due now and send them. Returns how many."""
     now = timezone.now()
     woken = 0
-    for pk, queue in operations.filter(
-        state=OperationState.QUEUED, wake_at__isnull=False
-    ).values_list("pk", "queue"):
+    for pk, queue in operations.filter(state=OperationState.QUEUED, wake_at__isnull=False).values_list(
+        "pk", "queue"
+    ):
         with transaction.atomic():
-            if Operation.objects.filter(
-                pk=pk, state=OperationState.QUEUED, wake_at__isnull=False
-            ).update(wake_at=None, message_at=now):
+            if Operation.objects.filter(pk=pk, state=OperationState.QUEUED, wake_at__isnull=False).update(
+                wake_at=None, message_at=now
+            ):
                 send_on_commit(pk, Queue(queue))
                 woken += 1
     return woken

@@ -15,541 +15,1136 @@ import deployments.models.deployments
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Lease',
+            name="Lease",
             fields=[
-                ('name', models.CharField(max_length=80, primary_key=True, serialize=False)),
-                ('holder', models.CharField(blank=True, max_length=120)),
-                ('expires_at', models.DateTimeField()),
-                ('epoch', models.PositiveBigIntegerField(default=0)),
-                ('due_at', models.DateTimeField(null=True)),
+                ("name", models.CharField(max_length=80, primary_key=True, serialize=False)),
+                ("holder", models.CharField(blank=True, max_length=120)),
+                ("expires_at", models.DateTimeField()),
+                ("epoch", models.PositiveBigIntegerField(default=0)),
+                ("due_at", models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Team',
+            name="Team",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=80, unique=True)),
-                ('slug', models.SlugField(max_length=80, unique=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=80, unique=True)),
+                ("slug", models.SlugField(max_length=80, unique=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='User',
+            name="User",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
-                ('username', models.CharField(error_messages={'unique': 'A user with that username already exists.'}, help_text='Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.', max_length=150, unique=True, validators=[django.contrib.auth.validators.UnicodeUsernameValidator()], verbose_name='username')),
-                ('first_name', models.CharField(blank=True, max_length=150, verbose_name='first name')),
-                ('last_name', models.CharField(blank=True, max_length=150, verbose_name='last name')),
-                ('email', models.EmailField(blank=True, max_length=254, verbose_name='email address')),
-                ('is_staff', models.BooleanField(default=False, help_text='Designates whether the user can log into this admin site.', verbose_name='staff status')),
-                ('is_active', models.BooleanField(default=True, help_text='Designates whether this user should be treated as active. Unselect this instead of deleting accounts.', verbose_name='active')),
-                ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
-                ('site_role', models.CharField(blank=True, choices=[('', ''), ('auditor', 'auditor'), ('admin', 'admin')], default=deployments.domain.states.SiteRole['NONE'], max_length=16)),
-                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
-                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
+                (
+                    "is_superuser",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates that this user has all permissions without explicitly assigning them.",
+                        verbose_name="superuser status",
+                    ),
+                ),
+                (
+                    "username",
+                    models.CharField(
+                        error_messages={"unique": "A user with that username already exists."},
+                        help_text="Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.",
+                        max_length=150,
+                        unique=True,
+                        validators=[django.contrib.auth.validators.UnicodeUsernameValidator()],
+                        verbose_name="username",
+                    ),
+                ),
+                ("first_name", models.CharField(blank=True, max_length=150, verbose_name="first name")),
+                ("last_name", models.CharField(blank=True, max_length=150, verbose_name="last name")),
+                ("email", models.EmailField(blank=True, max_length=254, verbose_name="email address")),
+                (
+                    "is_staff",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates whether the user can log into this admin site.",
+                        verbose_name="staff status",
+                    ),
+                ),
+                (
+                    "is_active",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Designates whether this user should be treated as active. Unselect this instead of deleting accounts.",
+                        verbose_name="active",
+                    ),
+                ),
+                (
+                    "date_joined",
+                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined"),
+                ),
+                (
+                    "site_role",
+                    models.CharField(
+                        blank=True,
+                        choices=[("", ""), ("auditor", "auditor"), ("admin", "admin")],
+                        default=deployments.domain.states.SiteRole["NONE"],
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "groups",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.group",
+                        verbose_name="groups",
+                    ),
+                ),
+                (
+                    "user_permissions",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="Specific permissions for this user.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.permission",
+                        verbose_name="user permissions",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'user',
-                'verbose_name_plural': 'users',
-                'abstract': False,
+                "verbose_name": "user",
+                "verbose_name_plural": "users",
+                "abstract": False,
             },
             managers=[
-                ('objects', django.contrib.auth.models.UserManager()),
+                ("objects", django.contrib.auth.models.UserManager()),
             ],
         ),
         migrations.CreateModel(
-            name='AuditEntry',
+            name="AuditEntry",
             fields=[
-                ('sequence', models.PositiveBigIntegerField(primary_key=True, serialize=False)),
-                ('at', models.DateTimeField()),
-                ('actor_id', models.BigIntegerField(null=True)),
-                ('actor_name', models.CharField(max_length=150)),
-                ('source', models.CharField(blank=True, max_length=200)),
-                ('action', models.CharField(max_length=60)),
-                ('object_type', models.CharField(blank=True, max_length=40)),
-                ('object_id', models.CharField(blank=True, max_length=64)),
-                ('object_name', models.CharField(blank=True, max_length=300)),
-                ('team_id', models.BigIntegerField(null=True)),
-                ('cluster_id', models.BigIntegerField(null=True)),
-                ('operation_id', models.BigIntegerField(null=True)),
-                ('outcome', models.CharField(choices=[('done', 'done'), ('denied', 'denied'), ('failed', 'failed')], max_length=10)),
-                ('reason', models.TextField(blank=True)),
-                ('before', models.JSONField(null=True)),
-                ('after', models.JSONField(null=True)),
-                ('manifest_digest', models.CharField(blank=True, max_length=64)),
-                ('digest', models.CharField(max_length=64)),
-                ('previous', models.CharField(max_length=64)),
-                ('hash', models.CharField(max_length=64, unique=True)),
+                ("sequence", models.PositiveBigIntegerField(primary_key=True, serialize=False)),
+                ("at", models.DateTimeField()),
+                ("actor_id", models.BigIntegerField(null=True)),
+                ("actor_name", models.CharField(max_length=150)),
+                ("source", models.CharField(blank=True, max_length=200)),
+                ("action", models.CharField(max_length=60)),
+                ("object_type", models.CharField(blank=True, max_length=40)),
+                ("object_id", models.CharField(blank=True, max_length=64)),
+                ("object_name", models.CharField(blank=True, max_length=300)),
+                ("team_id", models.BigIntegerField(null=True)),
+                ("cluster_id", models.BigIntegerField(null=True)),
+                ("operation_id", models.BigIntegerField(null=True)),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[("done", "done"), ("denied", "denied"), ("failed", "failed")], max_length=10
+                    ),
+                ),
+                ("reason", models.TextField(blank=True)),
+                ("before", models.JSONField(null=True)),
+                ("after", models.JSONField(null=True)),
+                ("manifest_digest", models.CharField(blank=True, max_length=64)),
+                ("digest", models.CharField(max_length=64)),
+                ("previous", models.CharField(max_length=64)),
+                ("hash", models.CharField(max_length=64, unique=True)),
             ],
             options={
-                'ordering': ['-sequence'],
-                'indexes': [models.Index(fields=['object_type', 'object_id', '-sequence'], name='deployments_object__433769_idx'), models.Index(fields=['team_id', '-sequence'], name='deployments_team_id_a6e8e3_idx')],
+                "ordering": ["-sequence"],
+                "indexes": [
+                    models.Index(
+                        fields=["object_type", "object_id", "-sequence"],
+                        name="deployments_object__433769_idx",
+                    ),
+                    models.Index(fields=["team_id", "-sequence"], name="deployments_team_id_a6e8e3_idx"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='AuditHead',
+            name="AuditHead",
             fields=[
-                ('singleton', models.BooleanField(default=True, primary_key=True, serialize=False)),
-                ('sequence', models.PositiveBigIntegerField(default=0)),
-                ('hash', models.CharField(default='0000000000000000000000000000000000000000000000000000000000000000', max_length=64)),
+                ("singleton", models.BooleanField(default=True, primary_key=True, serialize=False)),
+                ("sequence", models.PositiveBigIntegerField(default=0)),
+                (
+                    "hash",
+                    models.CharField(
+                        default="0000000000000000000000000000000000000000000000000000000000000000",
+                        max_length=64,
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('singleton', True)), name='audit_head_one')],
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("singleton", True)), name="audit_head_one")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Cluster',
+            name="Cluster",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=63)),
-                ('server', models.CharField(max_length=500)),
-                ('credential', models.BinaryField()),
-                ('credential_kind', models.CharField(max_length=20)),
-                ('simulated', models.BooleanField(default=False)),
-                ('uid', models.CharField(blank=True, max_length=64)),
-                ('kubernetes_version', models.CharField(blank=True, max_length=64)),
-                ('last_seen_at', models.DateTimeField(null=True)),
-                ('last_error', models.CharField(blank=True, max_length=1000)),
-                ('last_error_remedy', models.CharField(blank=True, max_length=1000)),
-                ('last_error_at', models.DateTimeField(null=True)),
-                ('version', models.PositiveBigIntegerField(default=1)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('removed_at', models.DateTimeField(null=True)),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=63)),
+                ("server", models.CharField(max_length=500)),
+                ("credential", models.BinaryField()),
+                ("credential_kind", models.CharField(max_length=20)),
+                ("simulated", models.BooleanField(default=False)),
+                ("uid", models.CharField(blank=True, max_length=64)),
+                ("kubernetes_version", models.CharField(blank=True, max_length=64)),
+                ("last_seen_at", models.DateTimeField(null=True)),
+                ("last_error", models.CharField(blank=True, max_length=1000)),
+                ("last_error_remedy", models.CharField(blank=True, max_length=1000)),
+                ("last_error_at", models.DateTimeField(null=True)),
+                ("version", models.PositiveBigIntegerField(default=1)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("removed_at", models.DateTimeField(null=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='Deployment',
+            name="Deployment",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', models.UUIDField(default=uuid.uuid4, unique=True)),
-                ('public_id', models.CharField(default=deployments.models.deployments.new_public_id, max_length=16, unique=True)),
-                ('namespace', models.CharField(max_length=63)),
-                ('name', models.CharField(max_length=63)),
-                ('made_namespace', models.BooleanField(default=False)),
-                ('namespace_uid', models.CharField(blank=True, max_length=64)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('removed_at', models.DateTimeField(null=True)),
-                ('health', models.CharField(choices=[('failed', 'failed'), ('missing', 'missing'), ('degraded', 'degraded'), ('progressing', 'progressing'), ('unknown', 'unknown'), ('stopped', 'stopped'), ('healthy', 'healthy')], default=deployments.domain.states.Health['UNKNOWN'], max_length=16)),
-                ('health_sentence', models.CharField(blank=True, max_length=500)),
-                ('health_evidence', models.JSONField(default=list)),
-                ('health_remedy', models.CharField(blank=True, max_length=500)),
-                ('health_since', models.DateTimeField(null=True)),
-                ('observed_at', models.DateTimeField(null=True)),
-                ('probes', models.JSONField(default=dict)),
-                ('probe_due_at', models.DateTimeField(null=True)),
-                ('version', models.PositiveBigIntegerField(default=1)),
-                ('cluster', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='deployments', to='deployments.cluster')),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("uid", models.UUIDField(default=uuid.uuid4, unique=True)),
+                (
+                    "public_id",
+                    models.CharField(
+                        default=deployments.models.deployments.new_public_id, max_length=16, unique=True
+                    ),
+                ),
+                ("namespace", models.CharField(max_length=63)),
+                ("name", models.CharField(max_length=63)),
+                ("made_namespace", models.BooleanField(default=False)),
+                ("namespace_uid", models.CharField(blank=True, max_length=64)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("removed_at", models.DateTimeField(null=True)),
+                (
+                    "health",
+                    models.CharField(
+                        choices=[
+                            ("failed", "failed"),
+                            ("missing", "missing"),
+                            ("degraded", "degraded"),
+                            ("progressing", "progressing"),
+                            ("unknown", "unknown"),
+                            ("stopped", "stopped"),
+                            ("healthy", "healthy"),
+                        ],
+                        default=deployments.domain.states.Health["UNKNOWN"],
+                        max_length=16,
+                    ),
+                ),
+                ("health_sentence", models.CharField(blank=True, max_length=500)),
+                ("health_evidence", models.JSONField(default=list)),
+                ("health_remedy", models.CharField(blank=True, max_length=500)),
+                ("health_since", models.DateTimeField(null=True)),
+                ("observed_at", models.DateTimeField(null=True)),
+                ("probes", models.JSONField(default=dict)),
+                ("probe_due_at", models.DateTimeField(null=True)),
+                ("version", models.PositiveBigIntegerField(default=1)),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="deployments",
+                        to="deployments.cluster",
+                    ),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='Installation',
+            name="Installation",
             fields=[
-                ('singleton', models.BooleanField(default=True, primary_key=True, serialize=False)),
-                ('uid', models.UUIDField(default=uuid.uuid4)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("singleton", models.BooleanField(default=True, primary_key=True, serialize=False)),
+                ("uid", models.UUIDField(default=uuid.uuid4)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('singleton', True)), name='installation_one')],
+                "constraints": [
+                    models.CheckConstraint(condition=models.Q(("singleton", True)), name="installation_one")
+                ],
             },
         ),
         migrations.CreateModel(
-            name='ObservedObject',
+            name="ObservedObject",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(max_length=40)),
-                ('namespace', models.CharField(blank=True, max_length=63)),
-                ('name', models.CharField(max_length=253)),
-                ('uid', models.CharField(max_length=64)),
-                ('data', models.JSONField()),
-                ('resource_version', models.CharField(max_length=64)),
-                ('changed_at', models.DateTimeField()),
-                ('cluster', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='observed', to='deployments.cluster')),
-                ('deployment', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='observed', to='deployments.deployment')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("kind", models.CharField(max_length=40)),
+                ("namespace", models.CharField(blank=True, max_length=63)),
+                ("name", models.CharField(max_length=253)),
+                ("uid", models.CharField(max_length=64)),
+                ("data", models.JSONField()),
+                ("resource_version", models.CharField(max_length=64)),
+                ("changed_at", models.DateTimeField()),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="observed",
+                        to="deployments.cluster",
+                    ),
+                ),
+                (
+                    "deployment",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="observed",
+                        to="deployments.deployment",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Operation',
+            name="Operation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('install', 'install'), ('upgrade', 'upgrade'), ('roll_back', 'roll_back'), ('scale', 'scale'), ('restart', 'restart'), ('uninstall', 'uninstall'), ('pull', 'pull'), ('delete_model', 'delete_model'), ('check_chat', 'check_chat'), ('check_connection', 'check_connection'), ('preflight', 'preflight'), ('diff', 'diff')], max_length=20)),
-                ('state', models.CharField(choices=[('awaiting_approval', 'awaiting_approval'), ('queued', 'queued'), ('running', 'running'), ('succeeded', 'succeeded'), ('failed', 'failed'), ('cancelled', 'cancelled')], max_length=20)),
-                ('title', models.CharField(max_length=200)),
-                ('reason', models.CharField(blank=True, max_length=500)),
-                ('actor_name', models.CharField(blank=True, max_length=150)),
-                ('request', models.JSONField(default=dict)),
-                ('memory', models.JSONField(default=dict)),
-                ('result', models.JSONField(default=dict)),
-                ('queue', models.CharField(choices=[('control', 'control'), ('pull', 'pull'), ('sample', 'sample')], default=deployments.domain.states.Queue['CONTROL'], max_length=10)),
-                ('step', models.PositiveSmallIntegerField(default=0)),
-                ('claim_epoch', models.PositiveBigIntegerField(default=0)),
-                ('worker', models.CharField(blank=True, max_length=120)),
-                ('heartbeat_at', models.DateTimeField(null=True)),
-                ('wake_at', models.DateTimeField(null=True)),
-                ('waiting_for', models.CharField(blank=True, max_length=300)),
-                ('message_at', models.DateTimeField(null=True)),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('recoveries', models.PositiveIntegerField(default=0)),
-                ('cancel_requested_at', models.DateTimeField(null=True)),
-                ('cancel_requested_by', models.CharField(blank=True, max_length=150)),
-                ('failure', models.CharField(blank=True, max_length=1000)),
-                ('failure_tried', models.CharField(blank=True, max_length=500)),
-                ('failure_answered', models.CharField(blank=True, max_length=1000)),
-                ('failure_remedy', models.CharField(blank=True, max_length=500)),
-                ('failure_retryable', models.BooleanField(null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('started_at', models.DateTimeField(null=True)),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('expires_at', models.DateTimeField(null=True)),
-                ('version', models.PositiveBigIntegerField(default=1)),
-                ('actor', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='operations', to=settings.AUTH_USER_MODEL)),
-                ('cluster', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='operations', to='deployments.cluster')),
-                ('deployment', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='operations', to='deployments.deployment')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("install", "install"),
+                            ("upgrade", "upgrade"),
+                            ("roll_back", "roll_back"),
+                            ("scale", "scale"),
+                            ("restart", "restart"),
+                            ("uninstall", "uninstall"),
+                            ("pull", "pull"),
+                            ("delete_model", "delete_model"),
+                            ("check_chat", "check_chat"),
+                            ("check_connection", "check_connection"),
+                            ("preflight", "preflight"),
+                            ("diff", "diff"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("awaiting_approval", "awaiting_approval"),
+                            ("queued", "queued"),
+                            ("running", "running"),
+                            ("succeeded", "succeeded"),
+                            ("failed", "failed"),
+                            ("cancelled", "cancelled"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("title", models.CharField(max_length=200)),
+                ("reason", models.CharField(blank=True, max_length=500)),
+                ("actor_name", models.CharField(blank=True, max_length=150)),
+                ("request", models.JSONField(default=dict)),
+                ("memory", models.JSONField(default=dict)),
+                ("result", models.JSONField(default=dict)),
+                (
+                    "queue",
+                    models.CharField(
+                        choices=[("control", "control"), ("pull", "pull"), ("sample", "sample")],
+                        default=deployments.domain.states.Queue["CONTROL"],
+                        max_length=10,
+                    ),
+                ),
+                ("step", models.PositiveSmallIntegerField(default=0)),
+                ("claim_epoch", models.PositiveBigIntegerField(default=0)),
+                ("worker", models.CharField(blank=True, max_length=120)),
+                ("heartbeat_at", models.DateTimeField(null=True)),
+                ("wake_at", models.DateTimeField(null=True)),
+                ("waiting_for", models.CharField(blank=True, max_length=300)),
+                ("message_at", models.DateTimeField(null=True)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("recoveries", models.PositiveIntegerField(default=0)),
+                ("cancel_requested_at", models.DateTimeField(null=True)),
+                ("cancel_requested_by", models.CharField(blank=True, max_length=150)),
+                ("failure", models.CharField(blank=True, max_length=1000)),
+                ("failure_tried", models.CharField(blank=True, max_length=500)),
+                ("failure_answered", models.CharField(blank=True, max_length=1000)),
+                ("failure_remedy", models.CharField(blank=True, max_length=500)),
+                ("failure_retryable", models.BooleanField(null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("started_at", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                ("expires_at", models.DateTimeField(null=True)),
+                ("version", models.PositiveBigIntegerField(default=1)),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="operations",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="operations",
+                        to="deployments.cluster",
+                    ),
+                ),
+                (
+                    "deployment",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="operations",
+                        to="deployments.deployment",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='ActivePull',
+            name="ActivePull",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('volume', models.CharField(max_length=300)),
-                ('model', models.CharField(max_length=600)),
-                ('cluster', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='deployments.cluster')),
-                ('operation', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='active_pull', to='deployments.operation')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("volume", models.CharField(max_length=300)),
+                ("model", models.CharField(max_length=600)),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="deployments.cluster",
+                    ),
+                ),
+                (
+                    "operation",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="active_pull",
+                        to="deployments.operation",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='OperationLog',
+            name="OperationLog",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField()),
-                ('step', models.CharField(blank=True, max_length=30)),
-                ('warning', models.BooleanField(default=False)),
-                ('text', models.CharField(max_length=1000)),
-                ('operation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='log', to='deployments.operation')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("at", models.DateTimeField()),
+                ("step", models.CharField(blank=True, max_length=30)),
+                ("warning", models.BooleanField(default=False)),
+                ("text", models.CharField(max_length=1000)),
+                (
+                    "operation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="log",
+                        to="deployments.operation",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='OperationStep',
+            name="OperationStep",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('position', models.PositiveSmallIntegerField()),
-                ('name', models.CharField(max_length=30)),
-                ('state', models.CharField(choices=[('todo', 'todo'), ('running', 'running'), ('waiting', 'waiting'), ('done', 'done'), ('skipped', 'skipped'), ('failed', 'failed'), ('cancelled', 'cancelled')], default=deployments.domain.states.StepState['TODO'], max_length=10)),
-                ('detail', models.CharField(blank=True, max_length=500)),
-                ('attempts', models.PositiveIntegerField(default=0)),
-                ('started_at', models.DateTimeField(null=True)),
-                ('finished_at', models.DateTimeField(null=True)),
-                ('operation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='steps', to='deployments.operation')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("position", models.PositiveSmallIntegerField()),
+                ("name", models.CharField(max_length=30)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("todo", "todo"),
+                            ("running", "running"),
+                            ("waiting", "waiting"),
+                            ("done", "done"),
+                            ("skipped", "skipped"),
+                            ("failed", "failed"),
+                            ("cancelled", "cancelled"),
+                        ],
+                        default=deployments.domain.states.StepState["TODO"],
+                        max_length=10,
+                    ),
+                ),
+                ("detail", models.CharField(blank=True, max_length=500)),
+                ("attempts", models.PositiveIntegerField(default=0)),
+                ("started_at", models.DateTimeField(null=True)),
+                ("finished_at", models.DateTimeField(null=True)),
+                (
+                    "operation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="steps",
+                        to="deployments.operation",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['position'],
+                "ordering": ["position"],
             },
         ),
         migrations.CreateModel(
-            name='OperationTransition',
+            name="OperationTransition",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('before', models.CharField(blank=True, max_length=20)),
-                ('after', models.CharField(choices=[('awaiting_approval', 'awaiting_approval'), ('queued', 'queued'), ('running', 'running'), ('succeeded', 'succeeded'), ('failed', 'failed'), ('cancelled', 'cancelled')], max_length=20)),
-                ('cause', models.CharField(max_length=300)),
-                ('epoch', models.PositiveBigIntegerField(default=0)),
-                ('at', models.DateTimeField()),
-                ('operation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='transitions', to='deployments.operation')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("before", models.CharField(blank=True, max_length=20)),
+                (
+                    "after",
+                    models.CharField(
+                        choices=[
+                            ("awaiting_approval", "awaiting_approval"),
+                            ("queued", "queued"),
+                            ("running", "running"),
+                            ("succeeded", "succeeded"),
+                            ("failed", "failed"),
+                            ("cancelled", "cancelled"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("cause", models.CharField(max_length=300)),
+                ("epoch", models.PositiveBigIntegerField(default=0)),
+                ("at", models.DateTimeField()),
+                (
+                    "operation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="transitions",
+                        to="deployments.operation",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='OwnedObject',
+            name="OwnedObject",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('api_version', models.CharField(max_length=80)),
-                ('kind', models.CharField(max_length=80)),
-                ('namespace', models.CharField(blank=True, max_length=63)),
-                ('name', models.CharField(max_length=253)),
-                ('uid', models.CharField(max_length=64)),
-                ('by_controller', models.BooleanField(default=False)),
-                ('seen_at', models.DateTimeField(auto_now_add=True)),
-                ('gone_at', models.DateTimeField(null=True)),
-                ('deployment', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='owned', to='deployments.deployment')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("api_version", models.CharField(max_length=80)),
+                ("kind", models.CharField(max_length=80)),
+                ("namespace", models.CharField(blank=True, max_length=63)),
+                ("name", models.CharField(max_length=253)),
+                ("uid", models.CharField(max_length=64)),
+                ("by_controller", models.BooleanField(default=False)),
+                ("seen_at", models.DateTimeField(auto_now_add=True)),
+                ("gone_at", models.DateTimeField(null=True)),
+                (
+                    "deployment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="owned",
+                        to="deployments.deployment",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Profile',
+            name="Profile",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=80)),
-                ('description', models.CharField(blank=True, max_length=500)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('archived_at', models.DateTimeField(null=True)),
-                ('version', models.PositiveBigIntegerField(default=1)),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('team', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='profiles', to='deployments.team')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=80)),
+                ("description", models.CharField(blank=True, max_length=500)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("archived_at", models.DateTimeField(null=True)),
+                ("version", models.PositiveBigIntegerField(default=1)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="profiles",
+                        to="deployments.team",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='PullProgress',
+            name="PullProgress",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('namespace', models.CharField(max_length=63)),
-                ('volume', models.CharField(max_length=300)),
-                ('pod', models.CharField(blank=True, max_length=253)),
-                ('model', models.CharField(max_length=600)),
-                ('phase', models.CharField(blank=True, max_length=60)),
-                ('layers', models.JSONField(default=list)),
-                ('completed', models.BigIntegerField(default=0)),
-                ('total', models.BigIntegerField(default=0)),
-                ('expected', models.BigIntegerField(default=0)),
-                ('rate', models.FloatField(default=0)),
-                ('rates', models.JSONField(default=list)),
-                ('attempt', models.PositiveIntegerField(default=0)),
-                ('progress_at', models.DateTimeField(null=True)),
-                ('stalled_since', models.DateTimeField(null=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('cluster', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='deployments.cluster')),
-                ('operation', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='pull', to='deployments.operation')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("namespace", models.CharField(max_length=63)),
+                ("volume", models.CharField(max_length=300)),
+                ("pod", models.CharField(blank=True, max_length=253)),
+                ("model", models.CharField(max_length=600)),
+                ("phase", models.CharField(blank=True, max_length=60)),
+                ("layers", models.JSONField(default=list)),
+                ("completed", models.BigIntegerField(default=0)),
+                ("total", models.BigIntegerField(default=0)),
+                ("expected", models.BigIntegerField(default=0)),
+                ("rate", models.FloatField(default=0)),
+                ("rates", models.JSONField(default=list)),
+                ("attempt", models.PositiveIntegerField(default=0)),
+                ("progress_at", models.DateTimeField(null=True)),
+                ("stalled_since", models.DateTimeField(null=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="deployments.cluster",
+                    ),
+                ),
+                (
+                    "operation",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="pull",
+                        to="deployments.operation",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='PullWaiter',
+            name="PullWaiter",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('operation', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='awaited_pulls', to='deployments.operation')),
-                ('pull', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='waiters', to='deployments.operation')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "operation",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="awaited_pulls",
+                        to="deployments.operation",
+                    ),
+                ),
+                (
+                    "pull",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="waiters",
+                        to="deployments.operation",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Release',
+            name="Release",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('spec', models.JSONField()),
-                ('manifests', models.JSONField()),
-                ('sealed', models.BinaryField(blank=True, default=b'')),
-                ('digest', models.CharField(max_length=64)),
-                ('cause', models.CharField(max_length=20)),
-                ('reason', models.CharField(blank=True, max_length=500)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('applied_at', models.DateTimeField(null=True)),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('deployment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='releases', to='deployments.deployment')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                ("spec", models.JSONField()),
+                ("manifests", models.JSONField()),
+                ("sealed", models.BinaryField(blank=True, default=b"")),
+                ("digest", models.CharField(max_length=64)),
+                ("cause", models.CharField(max_length=20)),
+                ("reason", models.CharField(blank=True, max_length=500)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("applied_at", models.DateTimeField(null=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "deployment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="releases",
+                        to="deployments.deployment",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-number'],
+                "ordering": ["-number"],
             },
         ),
         migrations.AddField(
-            model_name='operation',
-            name='release',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='operations', to='deployments.release'),
+            model_name="operation",
+            name="release",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="operations",
+                to="deployments.release",
+            ),
         ),
         migrations.CreateModel(
-            name='Revision',
+            name="Revision",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('spec', models.JSONField()),
-                ('secrets', models.BinaryField(blank=True, default=b'')),
-                ('digest', models.CharField(max_length=64)),
-                ('note', models.CharField(blank=True, max_length=500)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('profile', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='revisions', to='deployments.profile')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.PositiveIntegerField()),
+                ("spec", models.JSONField()),
+                ("secrets", models.BinaryField(blank=True, default=b"")),
+                ("digest", models.CharField(max_length=64)),
+                ("note", models.CharField(blank=True, max_length=500)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "profile",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="revisions",
+                        to="deployments.profile",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-number'],
+                "ordering": ["-number"],
             },
         ),
         migrations.AddField(
-            model_name='release',
-            name='revision',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='releases', to='deployments.revision'),
+            model_name="release",
+            name="revision",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="releases",
+                to="deployments.revision",
+            ),
         ),
         migrations.AddField(
-            model_name='deployment',
-            name='revision',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='deployments', to='deployments.revision'),
+            model_name="deployment",
+            name="revision",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="deployments",
+                to="deployments.revision",
+            ),
         ),
         migrations.AddField(
-            model_name='operation',
-            name='team',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='operations', to='deployments.team'),
+            model_name="operation",
+            name="team",
+            field=models.ForeignKey(
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="operations",
+                to="deployments.team",
+            ),
         ),
         migrations.CreateModel(
-            name='Membership',
+            name="Membership",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('role', models.CharField(choices=[('viewer', 'viewer'), ('operator', 'operator'), ('maintainer', 'maintainer'), ('owner', 'owner')], max_length=16)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to=settings.AUTH_USER_MODEL)),
-                ('team', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='memberships', to='deployments.team')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "role",
+                    models.CharField(
+                        choices=[
+                            ("viewer", "viewer"),
+                            ("operator", "operator"),
+                            ("maintainer", "maintainer"),
+                            ("owner", "owner"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="memberships",
+                        to="deployments.team",
+                    ),
+                ),
             ],
         ),
         migrations.AddField(
-            model_name='deployment',
-            name='team',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='deployments', to='deployments.team'),
+            model_name="deployment",
+            name="team",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="deployments", to="deployments.team"
+            ),
         ),
         migrations.CreateModel(
-            name='ClusterGrant',
+            name="ClusterGrant",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('namespaces', models.JSONField(default=list)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('cluster', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='grants', to='deployments.cluster')),
-                ('team', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='grants', to='deployments.team')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("namespaces", models.JSONField(default=list)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="grants",
+                        to="deployments.cluster",
+                    ),
+                ),
+                (
+                    "team",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="grants",
+                        to="deployments.team",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='WatchState',
+            name="WatchState",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(max_length=40)),
-                ('resource_version', models.CharField(blank=True, max_length=64)),
-                ('listed_at', models.DateTimeField(null=True)),
-                ('confirmed_at', models.DateTimeField(null=True)),
-                ('error', models.CharField(blank=True, max_length=500)),
-                ('cluster', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='watches', to='deployments.cluster')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("kind", models.CharField(max_length=40)),
+                ("resource_version", models.CharField(blank=True, max_length=64)),
+                ("listed_at", models.DateTimeField(null=True)),
+                ("confirmed_at", models.DateTimeField(null=True)),
+                ("error", models.CharField(blank=True, max_length=500)),
+                (
+                    "cluster",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="watches",
+                        to="deployments.cluster",
+                    ),
+                ),
             ],
         ),
         migrations.AddConstraint(
-            model_name='user',
-            constraint=models.CheckConstraint(condition=models.Q(('site_role__in', ['', 'auditor', 'admin'])), name='user_site_role_known'),
+            model_name="user",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("site_role__in", ["", "auditor", "admin"])), name="user_site_role_known"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='cluster',
-            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('name'), condition=models.Q(('removed_at', None)), name='cluster_name_once'),
+            model_name="cluster",
+            constraint=models.UniqueConstraint(
+                django.db.models.functions.text.Lower("name"),
+                condition=models.Q(("removed_at", None)),
+                name="cluster_name_once",
+            ),
         ),
         migrations.AddIndex(
-            model_name='observedobject',
-            index=models.Index(fields=['deployment', 'kind'], name='deployments_deploym_d1f1ef_idx'),
+            model_name="observedobject",
+            index=models.Index(fields=["deployment", "kind"], name="deployments_deploym_d1f1ef_idx"),
         ),
         migrations.AddConstraint(
-            model_name='observedobject',
-            constraint=models.UniqueConstraint(fields=('cluster', 'kind', 'namespace', 'name'), name='observed_once'),
+            model_name="observedobject",
+            constraint=models.UniqueConstraint(
+                fields=("cluster", "kind", "namespace", "name"), name="observed_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='activepull',
-            constraint=models.UniqueConstraint(fields=('cluster', 'volume', 'model'), name='active_pull_once'),
+            model_name="activepull",
+            constraint=models.UniqueConstraint(
+                fields=("cluster", "volume", "model"), name="active_pull_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='operationstep',
-            constraint=models.UniqueConstraint(fields=('operation', 'position'), name='step_once'),
+            model_name="operationstep",
+            constraint=models.UniqueConstraint(fields=("operation", "position"), name="step_once"),
         ),
         migrations.AddConstraint(
-            model_name='ownedobject',
-            constraint=models.UniqueConstraint(fields=('deployment', 'kind', 'namespace', 'name', 'uid'), name='owned_once'),
+            model_name="ownedobject",
+            constraint=models.UniqueConstraint(
+                fields=("deployment", "kind", "namespace", "name", "uid"), name="owned_once"
+            ),
         ),
         migrations.AddIndex(
-            model_name='pullprogress',
-            index=models.Index(fields=['cluster', 'volume'], name='deployments_cluster_ee378b_idx'),
+            model_name="pullprogress",
+            index=models.Index(fields=["cluster", "volume"], name="deployments_cluster_ee378b_idx"),
         ),
         migrations.AddConstraint(
-            model_name='pullwaiter',
-            constraint=models.UniqueConstraint(fields=('pull', 'operation'), name='pull_waiter_once'),
+            model_name="pullwaiter",
+            constraint=models.UniqueConstraint(fields=("pull", "operation"), name="pull_waiter_once"),
         ),
         migrations.AddConstraint(
-            model_name='revision',
-            constraint=models.UniqueConstraint(fields=('profile', 'number'), name='revision_number_once'),
+            model_name="revision",
+            constraint=models.UniqueConstraint(fields=("profile", "number"), name="revision_number_once"),
         ),
         migrations.AddConstraint(
-            model_name='release',
-            constraint=models.UniqueConstraint(fields=('deployment', 'number'), name='release_number_once'),
+            model_name="release",
+            constraint=models.UniqueConstraint(fields=("deployment", "number"), name="release_number_once"),
         ),
         migrations.AddConstraint(
-            model_name='profile',
-            constraint=models.UniqueConstraint(models.F('team'), django.db.models.functions.text.Lower('name'), condition=models.Q(('archived_at', None)), name='profile_name_once'),
+            model_name="profile",
+            constraint=models.UniqueConstraint(
+                models.F("team"),
+                django.db.models.functions.text.Lower("name"),
+                condition=models.Q(("archived_at", None)),
+                name="profile_name_once",
+            ),
         ),
         migrations.AddIndex(
-            model_name='operation',
-            index=models.Index(fields=['state', 'wake_at'], name='deployments_state_36e3d5_idx'),
+            model_name="operation",
+            index=models.Index(fields=["state", "wake_at"], name="deployments_state_36e3d5_idx"),
         ),
         migrations.AddIndex(
-            model_name='operation',
-            index=models.Index(fields=['deployment', '-id'], name='deployments_deploym_7576b2_idx'),
+            model_name="operation",
+            index=models.Index(fields=["deployment", "-id"], name="deployments_deploym_7576b2_idx"),
         ),
         migrations.AddIndex(
-            model_name='operation',
-            index=models.Index(fields=['team', '-id'], name='deployments_team_id_c35c14_idx'),
+            model_name="operation",
+            index=models.Index(fields=["team", "-id"], name="deployments_team_id_c35c14_idx"),
         ),
         migrations.AddIndex(
-            model_name='operation',
-            index=models.Index(fields=['expires_at'], name='deployments_expires_bb7fc1_idx'),
+            model_name="operation",
+            index=models.Index(fields=["expires_at"], name="deployments_expires_bb7fc1_idx"),
         ),
         migrations.AddConstraint(
-            model_name='operation',
-            constraint=models.UniqueConstraint(condition=models.Q(('deployment__isnull', False), ('kind__in', [deployments.domain.states.OperationKind['INSTALL'], deployments.domain.states.OperationKind['RESTART'], deployments.domain.states.OperationKind['ROLL_BACK'], deployments.domain.states.OperationKind['SCALE'], deployments.domain.states.OperationKind['UNINSTALL'], deployments.domain.states.OperationKind['UPGRADE']]), ('state__in', [deployments.domain.states.OperationState['AWAITING_APPROVAL'], deployments.domain.states.OperationState['QUEUED'], deployments.domain.states.OperationState['RUNNING']])), fields=('deployment',), name='operation_one_changing'),
+            model_name="operation",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(
+                    ("deployment__isnull", False),
+                    (
+                        "kind__in",
+                        [
+                            deployments.domain.states.OperationKind["INSTALL"],
+                            deployments.domain.states.OperationKind["RESTART"],
+                            deployments.domain.states.OperationKind["ROLL_BACK"],
+                            deployments.domain.states.OperationKind["SCALE"],
+                            deployments.domain.states.OperationKind["UNINSTALL"],
+                            deployments.domain.states.OperationKind["UPGRADE"],
+                        ],
+                    ),
+                    (
+                        "state__in",
+                        [
+                            deployments.domain.states.OperationState["AWAITING_APPROVAL"],
+                            deployments.domain.states.OperationState["QUEUED"],
+                            deployments.domain.states.OperationState["RUNNING"],
+                        ],
+                    ),
+                ),
+                fields=("deployment",),
+                name="operation_one_changing",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='operation',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['awaiting_approval', 'queued', 'running', 'succeeded', 'failed', 'cancelled'])), name='operation_state_known'),
+            model_name="operation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "state__in",
+                        ["awaiting_approval", "queued", "running", "succeeded", "failed", "cancelled"],
+                    )
+                ),
+                name="operation_state_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='operation',
-            constraint=models.CheckConstraint(condition=models.Q(('kind__in', ['install', 'upgrade', 'roll_back', 'scale', 'restart', 'uninstall', 'pull', 'delete_model', 'check_chat', 'check_connection', 'preflight', 'diff'])), name='operation_kind_known'),
+            model_name="operation",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "kind__in",
+                        [
+                            "install",
+                            "upgrade",
+                            "roll_back",
+                            "scale",
+                            "restart",
+                            "uninstall",
+                            "pull",
+                            "delete_model",
+                            "check_chat",
+                            "check_connection",
+                            "preflight",
+                            "diff",
+                        ],
+                    )
+                ),
+                name="operation_kind_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.UniqueConstraint(fields=('team', 'user'), name='membership_once'),
+            model_name="membership",
+            constraint=models.UniqueConstraint(fields=("team", "user"), name="membership_once"),
         ),
         migrations.AddConstraint(
-            model_name='membership',
-            constraint=models.CheckConstraint(condition=models.Q(('role__in', ['viewer', 'operator', 'maintainer', 'owner'])), name='membership_role_known'),
+            model_name="membership",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("role__in", ["viewer", "operator", "maintainer", "owner"])),
+                name="membership_role_known",
+            ),
         ),
         migrations.AddIndex(
-            model_name='deployment',
-            index=models.Index(fields=['team', 'removed_at'], name='deployments_team_id_5fa1e8_idx'),
+            model_name="deployment",
+            index=models.Index(fields=["team", "removed_at"], name="deployments_team_id_5fa1e8_idx"),
         ),
         migrations.AddIndex(
-            model_name='deployment',
-            index=models.Index(condition=models.Q(('removed_at', None)), fields=['probe_due_at'], name='probe_due'),
+            model_name="deployment",
+            index=models.Index(
+                condition=models.Q(("removed_at", None)), fields=["probe_due_at"], name="probe_due"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='deployment',
-            constraint=models.UniqueConstraint(condition=models.Q(('removed_at', None)), fields=('cluster', 'namespace', 'name'), name='deployment_place_once'),
+            model_name="deployment",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("removed_at", None)),
+                fields=("cluster", "namespace", "name"),
+                name="deployment_place_once",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='deployment',
-            constraint=models.CheckConstraint(condition=models.Q(('health__in', ['failed', 'missing', 'degraded', 'progressing', 'unknown', 'stopped', 'healthy'])), name='deployment_health_known'),
+            model_name="deployment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "health__in",
+                        ["failed", "missing", "degraded", "progressing", "unknown", "stopped", "healthy"],
+                    )
+                ),
+                name="deployment_health_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='clustergrant',
-            constraint=models.UniqueConstraint(fields=('cluster', 'team'), name='grant_once'),
+            model_name="clustergrant",
+            constraint=models.UniqueConstraint(fields=("cluster", "team"), name="grant_once"),
         ),
         migrations.AddConstraint(
-            model_name='watchstate',
-            constraint=models.UniqueConstraint(fields=('cluster', 'kind'), name='watch_once'),
+            model_name="watchstate",
+            constraint=models.UniqueConstraint(fields=("cluster", "kind"), name="watch_once"),
         ),
     ]

@@ -89,9 +89,7 @@ class Release(models.Model):
 
     class Meta:
         ordering = ["-number"]
-        constraints = [
-            models.UniqueConstraint(fields=["deployment", "number"], name="release_number_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["deployment", "number"], name="release_number_once")]
 
     def __str__(self) -> str:
         return f"{self.deployment} release {self.number}"

@@ -13,9 +13,7 @@ class ObservedObject(models.Model):
     not the whole object; ``resource_version`` is an opaque string of the API server."""
 
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="observed")
-    deployment = models.ForeignKey(
-        Deployment, null=True, on_delete=models.CASCADE, related_name="observed"
-    )
+    deployment = models.ForeignKey(Deployment, null=True, on_delete=models.CASCADE, related_name="observed")
     kind = models.CharField(max_length=40)
     namespace = models.CharField(max_length=63, blank=True)
     name = models.CharField(max_length=253)

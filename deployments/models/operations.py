@@ -31,9 +31,7 @@ class Operation(models.Model):
     state = models.CharField(max_length=20, choices=choices(OperationState))
     team = models.ForeignKey(Team, null=True, on_delete=models.PROTECT, related_name="operations")
     cluster = models.ForeignKey(Cluster, null=True, on_delete=models.PROTECT, related_name="operations")
-    deployment = models.ForeignKey(
-        Deployment, null=True, on_delete=models.PROTECT, related_name="operations"
-    )
+    deployment = models.ForeignKey(Deployment, null=True, on_delete=models.PROTECT, related_name="operations")
     release = models.ForeignKey(Release, null=True, on_delete=models.PROTECT, related_name="operations")
     title = models.CharField(max_length=200)
     reason = models.CharField(max_length=500, blank=True)

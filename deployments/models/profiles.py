@@ -49,9 +49,7 @@ class Revision(models.Model):
 
     class Meta:
         ordering = ["-number"]
-        constraints = [
-            models.UniqueConstraint(fields=["profile", "number"], name="revision_number_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["profile", "number"], name="revision_number_once")]
 
     def __str__(self) -> str:
         return f"{self.profile} revision {self.number}"

@@ -47,9 +47,7 @@ class Membership(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["team", "user"], name="membership_once"),
-            models.CheckConstraint(
-                condition=models.Q(role__in=one_of(Role)), name="membership_role_known"
-            ),
+            models.CheckConstraint(condition=models.Q(role__in=one_of(Role)), name="membership_role_known"),
         ]
 
     def __str__(self) -> str:

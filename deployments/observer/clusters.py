@@ -144,9 +144,7 @@ class ClusterObserver(threading.Thread):
                 self._tell(error)
             return False
         self._backlog.put(
-            Reached(
-                self.target.cluster_id, self.lease, timezone.now(), uid=uid, version=version.git_version
-            )
+            Reached(self.target.cluster_id, self.lease, timezone.now(), uid=uid, version=version.git_version)
         )
         return True
 
@@ -221,9 +219,7 @@ class ClusterObserver(threading.Thread):
             if scope not in needed or any(other not in self._current for other in needed):
                 return
             at = min(self._current[other] for other in needed)
-        self._backlog.put(
-            Confirmed(self.target.cluster_id, self.lease, scope.kind.kind, at, version, listed)
-        )
+        self._backlog.put(Confirmed(self.target.cluster_id, self.lease, scope.kind.kind, at, version, listed))
 
     def _refused(self, scope: Scope, error: ClusterForbids) -> None:
         if not scope.namespace:

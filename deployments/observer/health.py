@@ -112,9 +112,7 @@ def observed_stack(deployment: Deployment, confirmed: datetime | None, now: date
         workloads=tuple(workloads),
         pods=tuple(_pod(row, probes, now) for row in rows.get("Pod", [])),
         claims=_claims(rows, names, spec),
-        events=tuple(
-            event for event in (_event(row) for row in rows.get("Event", [])) if event is not None
-        ),
+        events=tuple(event for event in (_event(row) for row in rows.get("Event", [])) if event is not None),
         server_answers=_probe(probes.get("server"), "answers", now),
         chat_reaches=_probe(probes.get("chat"), "reaches", now),
         chat_expected=spec.chat.enabled,

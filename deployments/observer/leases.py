@@ -82,9 +82,7 @@ def absent(holder: str) -> None:
 
 def forget_the_dead(now: datetime) -> int:
     """Drop the rows of observers that have been gone for an hour."""
-    gone = Lease.objects.filter(
-        name__startswith=_PRESENCE, expires_at__lt=now - timedelta(hours=1)
-    )
+    gone = Lease.objects.filter(name__startswith=_PRESENCE, expires_at__lt=now - timedelta(hours=1))
     return gone.delete()[0]
 
 

@@ -68,9 +68,9 @@ def record_claims(rows: Iterable[ObservedObject]) -> None:
         Deployment.objects.filter(pk__in={row.deployment_id for row in rows}).values_list("pk", "name")
     )
     with_set = set(
-        OwnedObject.objects.filter(
-            deployment_id__in=names, kind="StatefulSet", gone_at=None
-        ).values_list("deployment_id", "name")
+        OwnedObject.objects.filter(deployment_id__in=names, kind="StatefulSet", gone_at=None).values_list(
+            "deployment_id", "name"
+        )
     )
     OwnedObject.objects.bulk_create(
         (

@@ -190,9 +190,7 @@ def _workload(obj: Raw, numbers: Iterable[str], words: Iterable[str]) -> Raw:
         "conditions": _conditions(status),
         "images": [
             _text(container.get("image"), 300)
-            for container in _maps(
-                _map(_map(spec.get("template")).get("spec")).get("containers")
-            )
+            for container in _maps(_map(_map(spec.get("template")).get("spec")).get("containers"))
         ],
     }
 
@@ -204,9 +202,7 @@ def _claim(obj: Raw) -> Raw:
         "phase": _text(status.get("phase"), 20),
         "requested": _text(_map(_map(spec.get("resources")).get("requests")).get("storage"), 40),
         "capacity": _text(_map(status.get("capacity")).get("storage"), 40),
-        "accessModes": [
-            _text(mode, 40) for mode in (modes if isinstance(modes, list) else [])[:MAX_ITEMS]
-        ],
+        "accessModes": [_text(mode, 40) for mode in (modes if isinstance(modes, list) else [])[:MAX_ITEMS]],
         "storageClassName": _text(spec.get("storageClassName"), 253),
         "volumeName": _text(spec.get("volumeName"), 253),
         "conditions": _conditions(status),
@@ -223,9 +219,7 @@ def _event(obj: Raw) -> Raw:
         "count": _number(series.get("count")) or _number(obj.get("count")) or 1,
         "firstSeen": _text(obj.get("firstTimestamp") or obj.get("eventTime"), 40),
         "lastSeen": _text(last, 40),
-        "source": _text(
-            obj.get("reportingComponent") or _map(obj.get("source")).get("component"), 120
-        ),
+        "source": _text(obj.get("reportingComponent") or _map(obj.get("source")).get("component"), 120),
         "involved": {
             "kind": _text(about.get("kind"), 80),
             "namespace": _text(about.get("namespace"), 63),
@@ -265,9 +259,7 @@ def _owner(obj: Raw) -> Raw:
 
 
 def _quantities(value: object) -> dict[str, str]:
-    return {
-        _text(key, 120): _text(amount, 40) for key, amount in list(_map(value).items())[:MAX_ITEMS]
-    }
+    return {_text(key, 120): _text(amount, 40) for key, amount in list(_map(value).items())[:MAX_ITEMS]}
 
 
 def _map(value: object) -> Raw:

@@ -112,6 +112,4 @@ def forget_expired(now: datetime) -> int:
 
 def reassess_unsettled(now: datetime) -> int:
     """Judge again what changes by waiting; returns how many sentences became others."""
-    return sum(
-        reassess(deployment_id, now) for deployment_id in system.unsettled(now - STALE_AFTER)
-    )
+    return sum(reassess(deployment_id, now) for deployment_id in system.unsettled(now - STALE_AFTER))

@@ -216,9 +216,7 @@ def _upsert(cluster_id: int, changes: list[Upsert], now: datetime) -> set[int]:
         place = (seen.kind, seen.namespace, seen.name)
         if deployment_id is None:
             if place in before:  # its label was taken away, or its deployment was removed
-                touched |= _delete(
-                    cluster_id, seen.kind, now, Q(namespace=seen.namespace, name=seen.name)
-                )
+                touched |= _delete(cluster_id, seen.kind, now, Q(namespace=seen.namespace, name=seen.name))
             continue
         if before.get(place) == (seen.uid, seen.resource_version, deployment_id):
             continue
@@ -312,5 +310,3 @@ def _confirm(change: Confirmed) -> bool:
 def _broken(change: Broken) -> None:
     state, _ = WatchState.objects.get_or_create(cluster_id=change.cluster_id, kind=change.kind)
     WatchState.objects.filter(pk=state.pk).update(error=change.error[:500])
-
-

@@ -16,6 +16,4 @@ def actor_for(user: User, source: str) -> Actor:
         for team_id, role in Membership.objects.filter(user=user).values_list("team_id", "role")
     }
     site_role = SiteRole.ADMIN if user.is_superuser else SiteRole(user.site_role)
-    return Actor(
-        user_id=user.pk, name=user.get_username(), source=source, site_role=site_role, roles=roles
-    )
+    return Actor(user_id=user.pk, name=user.get_username(), source=source, site_role=site_role, roles=roles)

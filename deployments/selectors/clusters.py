@@ -54,9 +54,9 @@ def cluster_page(actor: Actor, pk: int) -> ClusterPage:
     is about the cluster. Grants of other teams are shown to those who see everything only.
     """
     cluster = lookup.cluster(actor, pk)
-    checks = Operation.objects.filter(
-        cluster=cluster, kind=OperationKind.CHECK_CONNECTION
-    ).prefetch_related("steps")
+    checks = Operation.objects.filter(cluster=cluster, kind=OperationKind.CHECK_CONNECTION).prefetch_related(
+        "steps"
+    )
     grants = cluster.grants.select_related("team").order_by("team__name")
     if not actor.sees_everything:
         grants = grants.filter(team_id__in=actor.roles)

@@ -24,15 +24,15 @@ TROUBLE = (Health.FAILED, Health.MISSING, Health.DEGRADED)
 
 def shell_counts(actor: Actor) -> ShellCounts:
     """Three queries, whatever the fleet's size."""
-    fleet = scope.deployments(actor).filter(removed_at=None).aggregate(
-        all=Count("pk"), ill=Count("pk", filter=Q(health__in=TROUBLE))
+    fleet = (
+        scope.deployments(actor)
+        .filter(removed_at=None)
+        .aggregate(all=Count("pk"), ill=Count("pk", filter=Q(health__in=TROUBLE)))
     )
     clusters = scope.clusters(actor).aggregate(
         all=Count("pk", distinct=True), simulated=Count("pk", filter=Q(simulated=True), distinct=True)
     )
-    running = (
-        scope.operations(actor).filter(state__in=ACTIVE).exclude(kind__in=EPHEMERAL).count()
-    )
+    running = scope.operations(actor).filter(state__in=ACTIVE).exclude(kind__in=EPHEMERAL).count()
     shown = {"overview": fleet["ill"], "deployments": fleet["all"], "operations": running}
     return ShellCounts(
         shown={name: value for name, value in shown.items() if value},

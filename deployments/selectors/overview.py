@@ -83,9 +83,9 @@ def running(actor: Actor, team_id: int | None) -> tuple[list[Operation], int]:
     for is shown with that work."""
     rows = scope.operations(actor).filter(state__in=ACTIVE).exclude(kind__in=EPHEMERAL)
     rows = rows.filter(team_id=team_id) if team_id else rows
-    awaited = Operation.objects.filter(
-        kind=OperationKind.PULL, waiters__operation__state__in=ACTIVE
-    ).values("pk")
+    awaited = Operation.objects.filter(kind=OperationKind.PULL, waiters__operation__state__in=ACTIVE).values(
+        "pk"
+    )
     rows = rows.exclude(pk__in=awaited)
     return list(with_progress(rows)[:RUNNING_SHOWN]), rows.count()
 

@@ -38,6 +38,4 @@ def operations(actor: Actor) -> QuerySet[Operation]:
     """Operations of the caller's teams; those without a team are the site admins', or his own."""
     if actor.sees_everything:
         return Operation.objects.all()
-    return Operation.objects.filter(
-        Q(team_id__in=actor.roles) | Q(team_id=None, actor_id=actor.user_id)
-    )
+    return Operation.objects.filter(Q(team_id__in=actor.roles) | Q(team_id=None, actor_id=actor.user_id))

@@ -28,9 +28,7 @@ def search_everything(actor: Actor, text: str) -> list[Hit]:
         .select_related("cluster")[:PER_KIND]
     )
     profiles = (
-        scope.profiles(actor)
-        .filter(archived_at=None, name__icontains=text)
-        .select_related("team")[:PER_KIND]
+        scope.profiles(actor).filter(archived_at=None, name__icontains=text).select_related("team")[:PER_KIND]
     )
     clusters = scope.clusters(actor).filter(name__icontains=text)[:PER_KIND]
     return [

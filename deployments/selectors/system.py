@@ -44,9 +44,7 @@ def observed(deployment_id: int) -> QuerySet[ObservedObject]:
 
 def changing(deployment_id: int) -> bool:
     """Whether an install, an upgrade or the like is under way."""
-    return Operation.objects.filter(
-        deployment_id=deployment_id, state__in=ACTIVE, kind__in=CHANGING
-    ).exists()
+    return Operation.objects.filter(deployment_id=deployment_id, state__in=ACTIVE, kind__in=CHANGING).exists()
 
 
 def last_confirmed(cluster_id: int) -> datetime | None:

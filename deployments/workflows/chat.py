@@ -37,7 +37,9 @@ class Proof:
 
     @property
     def sentence(self) -> str:
-        words = f"{self.model} answered {'the chat ' if self.through == 'chat' else ''}after {self.seconds:.1f} s"
+        words = (
+            f"{self.model} answered {'the chat ' if self.through == 'chat' else ''}after {self.seconds:.1f} s"
+        )
         if self.tokens_per_second:
             words += f", {self.tokens_per_second:.0f} tokens/s"
         return words + (f", {self.placement}" if self.placement else "")

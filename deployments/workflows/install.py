@@ -259,9 +259,7 @@ def _release(run: Run, stack: Stack) -> Release:
     return release
 
 
-def _apply_all(
-    run: Run, client: ClusterClient, stack: Stack, deployment: Deployment
-) -> dict[str, ObjectRef]:
+def _apply_all(run: Run, client: ClusterClient, stack: Stack, deployment: Deployment) -> dict[str, ObjectRef]:
     """Apply everything in rank order; uid -> object. What was applied is recorded as it goes, so that
     an uninstall after a failure half-way finds it."""
     applied: dict[str, ObjectRef] = {}

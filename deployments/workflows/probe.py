@@ -89,9 +89,7 @@ def _store(deployment: Deployment, answers: dict[str, Any]) -> None:
         announce("deployment", deployment.pk, version, team=deployment.team_id)
 
 
-def _mend(
-    deployment: Deployment, spec: StackSpec, pods: list[ServerPod], answers: dict[str, Any]
-) -> None:
+def _mend(deployment: Deployment, spec: StackSpec, pods: list[ServerPod], answers: dict[str, Any]) -> None:
     """Pull again where a running pod has lost the model, unless somebody is changing the stack or the
     last pull of it failed: a person has to look at that first."""
     missing = [pod for pod in pods if answers.get(pod.name, {}).get("model_present") is False]
@@ -104,7 +102,9 @@ def _mend(
         kind__in=[OperationKind.INSTALL, OperationKind.UPGRADE], state=OperationState.SUCCEEDED
     ).exists()
     last = operations.filter(kind=OperationKind.PULL).order_by("-pk").first()
-    if not installed or (last is not None and last.state in (OperationState.FAILED, OperationState.CANCELLED)):
+    if not installed or (
+        last is not None and last.state in (OperationState.FAILED, OperationState.CANCELLED)
+    ):
         return
     for pod in missing:
         log.info("%s lost %s: pulling it again", pod.name, spec.model.reference)

@@ -190,4 +190,3 @@ def _stalled(snapshot: PullSnapshot, pod: ServerPod, model: str) -> PullStalled:
         "line between the cluster and the registry.",
         retryable=True,
     )
-

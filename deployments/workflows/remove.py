@@ -77,9 +77,7 @@ def namespace(run: Run) -> Done | Wait:
     words = _namespace(run, deployment)
     if isinstance(words, Wait):
         return words
-    Deployment.objects.filter(pk=deployment.pk).update(
-        removed_at=timezone.now(), version=F("version") + 1
-    )
+    Deployment.objects.filter(pk=deployment.pk).update(removed_at=timezone.now(), version=F("version") + 1)
     deployment.observed.all().delete()
     announce("list", 0, run.operation.pk, team=deployment.team_id)
     return Done(words)
@@ -106,9 +104,7 @@ def _namespace(run: Run, deployment: Deployment) -> str | Wait:
         if stranger:
             return f"namespace {deployment.namespace} stays: {stranger} lives in it"
         _delete(client, row)
-    return Wait(
-        1, f"namespace {deployment.namespace} to end", memory={"namespace_deleted": True}
-    )
+    return Wait(1, f"namespace {deployment.namespace} to end", memory={"namespace_deleted": True})
 
 
 def _deployment(run: Run) -> Deployment:
@@ -177,17 +173,14 @@ def _record_claims(client: ClusterClient, deployment: Deployment) -> None:
 def _pods_left(client: ClusterClient, deployment: Deployment) -> int:
     selector = f"{DEPLOYMENT_LABEL}={deployment.uid}"
     pods = ResourceKind("v1", "Pod")
-    return sum(
-        len(page.items) for page in client.list_pages(pods, deployment.namespace, selector)
-    )
+    return sum(len(page.items) for page in client.list_pages(pods, deployment.namespace, selector))
 
 
 def _first_stranger(client: ClusterClient, deployment: Deployment) -> str:
     """Something in the namespace that is not ours: kept claims count too. "" where it is empty."""
-    kinds = [
-        ResourceKind("v1", kind)
-        for kind in ("Pod", CLAIM, "Service", "ConfigMap", "Secret")
-    ] + [ResourceKind("apps/v1", kind) for kind in ("Deployment", "StatefulSet", "DaemonSet")]
+    kinds = [ResourceKind("v1", kind) for kind in ("Pod", CLAIM, "Service", "ConfigMap", "Secret")] + [
+        ResourceKind("apps/v1", kind) for kind in ("Deployment", "StatefulSet", "DaemonSet")
+    ]
     kinds += [ResourceKind("networking.k8s.io/v1", kind) for kind in ("Ingress", "NetworkPolicy")]
     for kind in kinds:
         try:
@@ -200,4 +193,3 @@ def _first_stranger(client: ClusterClient, deployment: Deployment) -> str:
             # What may not be seen may be there: then the namespace is not ours to delete.
             return f"maybe a {kind.kind} (Pilothouse may not list them)"
     return ""
-

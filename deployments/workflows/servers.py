@@ -75,9 +75,7 @@ class ServerPod:
 def server_pods(client: ClusterClient, deployment: Deployment) -> list[ServerPod]:
     """Read from the API server now, ordered by name."""
     selector = f"{DEPLOYMENT_LABEL}={deployment.uid},app.kubernetes.io/component={SERVER}"
-    pods = [
-        item for page in client.list_pages(POD, deployment.namespace, selector) for item in page.items
-    ]
+    pods = [item for page in client.list_pages(POD, deployment.namespace, selector) for item in page.items]
     claims = {
         item["metadata"]["name"]: item["metadata"]["uid"]
         for page in client.list_pages(CLAIM, deployment.namespace)
@@ -140,5 +138,3 @@ def describe(pods: list[ServerPod]) -> str:
     if not_running:
         return f"{', '.join(not_running[:3])} to start"
     return f"Ollama to answer in {', '.join(pod.name for pod in pods[:3])}"
-
-

@@ -17,7 +17,7 @@ from sandbox import selectors, status
 from sandbox.backend import Backend, BackendRequest, BackendResponse, one
 from sandbox.proxying import port_number
 from sandbox.store import Store
-from sandbox.world import control, scale, scenarios
+from sandbox.world import control, scenarios
 from sandbox.world.clock import Clock
 from sandbox.world.controllers.autoscalers import Autoscalers
 from sandbox.world.controllers.base import Manager
@@ -120,9 +120,6 @@ class World:
     async def start(self) -> None:
         """Furnish the cluster and bring it to life."""
         self._load()
-        self.nodes.furnish(scenarios.SCENARIOS[self.scenario])
-        scenarios.furnish(self.store, self.scenario)
-        scale.furnish(self.store)
         self.manager.start()
         self.kubelet.start()
 

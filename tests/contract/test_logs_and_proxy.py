@@ -9,7 +9,7 @@ import pytest
 from deployments.domain import errors
 from deployments.gateways.kubernetes import ClusterClient, api_error, async_proxy_client, proxy_path
 from tests.contract.conftest import Raw, Target
-from tests.contract.support import covers, pod, pod_spec, service
+from tests.contract.support import covers, pod, pod_spec, service, wait_for
 
 
 @covers("pod_logs", "stream_logs")
@@ -66,10 +66,18 @@ def test_options_of_a_log(client: ClusterClient, namespace: str) -> None:
     assert taken == b""
 
 
+@pytest.fixture
+def lonely_service(client: ClusterClient, raw: Raw, namespace: str) -> None:
+    """A service that selects nobody. Until the endpoints' controller has seen it, the proxy says 404."""
+    client.apply(service(namespace))
+    path = f"/api/v1/namespaces/{namespace}/services/http:s:80/proxy/"
+    wait_for("list of endpoints", lambda: raw("GET", path)[0] == 503)
+
+
+@pytest.mark.usefixtures("lonely_service")
 @covers("open_proxy", "request_through")
 def test_a_service_without_endpoints(client: ClusterClient, namespace: str) -> None:
     """Recorded transcript 28: 503 no endpoints available; an unknown port number says so."""
-    client.apply(service(namespace))
     for scheme, port, words in (
         ("http", "http", 'no endpoints available for service "s"'),
         ("", "http", 'no endpoints available for service "s"'),
@@ -124,12 +132,12 @@ def test_the_proxy_is_a_right_of_its_own(
         assert caught.value.answered.startswith('services "http:s:11434" is forbidden')
 
 
+@pytest.mark.usefixtures("lonely_service")
 def test_no_slash_after_proxy_is_301(client: ClusterClient, raw: Raw, namespace: str) -> None:
     """Recorded transcript 28: 301 to the path with a slash, once the server knows whom to ask; the
     address need not answer. Who is not there is 404 or 503 first."""
     services, pods = (f"/api/v1/namespaces/{namespace}/{kind}" for kind in ("services", "pods"))
-    assert raw("GET", f"{services}/http:s:80/proxy")[0] == 404
-    client.apply(service(namespace))
+    assert raw("GET", f"{services}/http:none:80/proxy")[0] == 404
     assert raw("GET", f"{services}/http:s:80/proxy")[0] == 503
     client.create(pod(namespace))
     address = {"status": {"podIP": "192.0.2.1", "podIPs": [{"ip": "192.0.2.1"}]}}
@@ -167,9 +175,9 @@ def test_paths_that_would_climb(client: ClusterClient, namespace: str, path: str
         pass
 
 
-def test_the_asynchronous_client_sees_the_same(target: Target, client: ClusterClient, namespace: str) -> None:
+@pytest.mark.usefixtures("lonely_service")
+def test_the_asynchronous_client_sees_the_same(target: Target, namespace: str) -> None:
     """Recorded transcript 28, through the asynchronous client of the chat gateway."""
-    client.apply(service(namespace))
     path = proxy_path(namespace, "services", "s", "http", "http", "api/tags")
 
     async def ask() -> tuple[int, dict[str, str], bytes]:

@@ -97,9 +97,7 @@ def test_what_pilothouse_did_not_make_stays(
     )
     operation = work_off(begin(owner, team, cluster, StackSpec(), "mine"))
     assert operation.state == OperationState.SUCCEEDED, (operation.failure, operation.failure_answered)
-    removal = uninstall(
-        owner, deployment_id=operation.deployment_id, confirmation="r1", delete_data=False
-    )
+    removal = uninstall(owner, deployment_id=operation.deployment_id, confirmation="r1", delete_data=False)
     work_off(removal)
     assert removal.state == OperationState.SUCCEEDED, (removal.failure, removal.failure_answered)
     assert "mine" in names(world, "/api/v1/namespaces")
@@ -108,9 +106,7 @@ def test_what_pilothouse_did_not_make_stays(
     assert names(world, "/apis/apps/v1/namespaces/mine/statefulsets") == set()
 
 
-def test_two_replicas_on_a_shared_claim_pull_once(
-    owner: Actor, team: Team, cluster: Cluster
-) -> None:
+def test_two_replicas_on_a_shared_claim_pull_once(owner: Actor, team: Team, cluster: Cluster) -> None:
     spec = replace(
         StackSpec(),
         server=ServerSpec(replicas=2),

@@ -27,7 +27,9 @@ def queued(actor: Actor, team: Team, steps: tuple[str, ...] = ("one", "two")) ->
 
 def plan(*functions, attempts: int = 3):
     names = ("one", "two", "three")
-    steps = [Step(name, function, attempts=attempts) for name, function in zip(names, functions, strict=False)]
+    steps = [
+        Step(name, function, attempts=attempts) for name, function in zip(names, functions, strict=False)
+    ]
     return {OperationKind.PREFLIGHT: steps}
 
 
@@ -179,7 +181,6 @@ def test_a_row_that_nobody_holds_is_cancelled_at_once(admin: Actor, team: Team) 
 
 
 def test_only_one_changing_operation_per_deployment(admin: Actor, team: Team, revision: Revision) -> None:
-
 
     cluster = Cluster.objects.create(name="c", server="https://c", credential=b"x", credential_kind="token")
     deployment = Deployment.objects.create(

@@ -118,7 +118,9 @@ def test_a_version_that_was_forgotten_is_listed_again(
     strict.request("POST", f"/api/v1/namespaces/{space}/pods", pod("late", space, deployment.uid))
     credential = ClusterCredential.from_json(vault.unseal(cluster.credential))
     backlog, stop, lists = Backlog(), threading.Event(), list[str]()
-    with connect(credential, cluster_uid="", cache_dir=Path(django_settings.VAR_DIR), allow_loopback=True) as client:
+    with connect(
+        credential, cluster_uid="", cache_dir=Path(django_settings.VAR_DIR), allow_loopback=True
+    ) as client:
         around = Surroundings(
             cluster_id=cluster.pk,
             lease=leases.Held("x", "x", 1),
@@ -188,4 +190,3 @@ def test_the_command_stops_on_sigterm_within_five_seconds(db: None, tmp_path: Pa
             process.kill()
         process.wait()
         process.stderr.close()
-

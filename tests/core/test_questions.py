@@ -65,9 +65,7 @@ def test_another_cluster_behind_the_address_is_refused(cluster: Cluster) -> None
     assert "Another cluster" in cluster.last_error
 
 
-def test_a_sound_draft_passes_and_writes_no_audit(
-    owner: Actor, cluster: Cluster, revision: Revision
-) -> None:
+def test_a_sound_draft_passes_and_writes_no_audit(owner: Actor, cluster: Cluster, revision: Revision) -> None:
     entries = AuditEntry.objects.count()
     operation = preflight(
         owner, revision_id=revision.pk, cluster_id=cluster.pk, namespace=namespace(), name="one"
@@ -138,9 +136,7 @@ def test_a_missing_claim_and_a_taken_host_are_found(
         ingress=IngressSpec(enabled=True, host=host),
     )
     revision = create_profile(owner, team_id=team.pk, name="x", spec=spec)
-    operation = preflight(
-        owner, revision_id=revision.pk, cluster_id=cluster.pk, namespace=place, name="one"
-    )
+    operation = preflight(owner, revision_id=revision.pk, cluster_id=cluster.pk, namespace=place, name="one")
     findings = found(work_off(operation))
     assert findings["storage"]["level"] == "fail" and findings["storage"]["field"] == "claim_name"
     assert findings["ingress_host"]["level"] == "fail"
@@ -165,9 +161,7 @@ def test_an_identity_without_rights_is_told_which(
 def test_everything_is_new_where_the_namespace_is_not_there_yet(
     owner: Actor, cluster: Cluster, revision: Revision
 ) -> None:
-    operation = diff(
-        owner, revision_id=revision.pk, cluster_id=cluster.pk, namespace=namespace(), name="one"
-    )
+    operation = diff(owner, revision_id=revision.pk, cluster_id=cluster.pk, namespace=namespace(), name="one")
     work_off(operation)
     assert operation.state == OperationState.SUCCEEDED, operation.failure
     assert operation.result["asked"] is False

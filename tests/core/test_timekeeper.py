@@ -119,9 +119,7 @@ def test_an_ended_question_goes_after_an_hour_and_work_stays(admin: Actor, clust
     assert left == {running.pk, work.pk}
 
 
-def test_an_old_observation_is_said_to_be_old(
-    team: Team, cluster: Cluster, revision: Revision
-) -> None:
+def test_an_old_observation_is_said_to_be_old(team: Team, cluster: Cluster, revision: Revision) -> None:
     now = timezone.now()
     deployment = Deployment.objects.create(
         team=team, cluster=cluster, namespace="a", name="r1", revision=revision,

@@ -73,8 +73,8 @@ def installed(product: Product) -> Installed:
     return Installed(
         operation=urlsplit(operation.url).path,
         deployment=first(r'href="(/deployments/\d+/)', page.text),
-        profile=first(r'href="(/profiles/\d+)"', driver.open(urljoin(product.address, "/profiles/")).text),
-        cluster=first(r'href="(/clusters/\d+)"', driver.open(urljoin(product.address, "/clusters/")).text),
+        profile=first(r'href="(/profiles/\d+/)"', driver.open(urljoin(product.address, "/profiles/")).text),
+        cluster=first(r'href="(/clusters/\d+/)"', driver.open(urljoin(product.address, "/clusters/")).text),
         place=walked("place"),
         preflight=walked("preflight"),
         review=walked("review"),

@@ -129,16 +129,12 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def until(condition: Callable[[], T | None], seconds: float, what: str, log: Path | None = None) -> T:
+def until(condition: Callable[[], T | None], seconds: float, what: str) -> T:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > deadline:
-            told = (
-                log.read_text(errors="replace")[-2000:]
-                if log
-                else list(Operation.objects.values_list("title", "state", "queue", "waiting_for", "failure"))
-            )
-            raise AssertionError(f"waited {seconds:g} s in vain for {what}: {told}")
+            rows = Operation.objects.values_list("title", "state", "queue", "waiting_for", "failure")
+            raise AssertionError(f"waited {seconds:g} s in vain for {what}: {list(rows)}")
         time.sleep(0.1)
     return found
 

@@ -27,9 +27,7 @@ from deployments.manifests.types import RenderInput
 KEY = b"a key for tests only"
 
 
-def render_input(
-    spec: StackSpec, *, create_namespace: bool = False
-) -> RenderInput:
+def render_input(spec: StackSpec, *, create_namespace: bool = False) -> RenderInput:
     return RenderInput(
         name="deepseek",
         namespace="llm",

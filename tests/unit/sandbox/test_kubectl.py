@@ -37,7 +37,9 @@ Kubectl = Callable[..., str]
 def _version() -> tuple[int, int]:
     if shutil.which("kubectl") is None:
         return 0, 0
-    text = subprocess.run(["kubectl", "version", "--client", "-o", "json"], capture_output=True, text=True, check=False)
+    text = subprocess.run(
+        ["kubectl", "version", "--client", "-o", "json"], capture_output=True, text=True, check=False
+    )
     found = json.loads(text.stdout or "{}").get("clientVersion", {})
     return int(found.get("major") or 0), int("".join(c for c in found.get("minor", "0") if c.isdigit()) or 0)
 
@@ -50,7 +52,11 @@ def kubectl(cluster: RunningSandbox, namespace: str, tmp_path: Path) -> Kubectl:
     """Runs kubectl in the test's namespace; fails on another exit code than the expected one."""
     (tmp_path / "m.yaml").write_text(MANIFEST)
     # A home of its own: kubectl caches discovery by address, and addresses come again.
-    environment = {"KUBECONFIG": str(cluster.kubeconfig_path), "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    environment = {
+        "KUBECONFIG": str(cluster.kubeconfig_path),
+        "HOME": str(tmp_path),
+        "PATH": os.environ["PATH"],
+    }
 
     def run(*arguments: str, exit_code: int = 0) -> str:
         done = subprocess.run(
@@ -78,7 +84,13 @@ def test_apply_look_change_delete(kubectl: Kubectl) -> None:
     conflict = kubectl("apply", "--server-side", "--field-manager=other", "-f", "m.yaml", exit_code=1)
     assert 'conflict with "kubectl" with subresource "scale" using apps/v1: .spec.replicas' in conflict
     dry = kubectl(
-        "apply", "--server-side", "--force-conflicts", "--field-manager=other", "--dry-run=server", "-f", "m.yaml"
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--field-manager=other",
+        "--dry-run=server",
+        "-f",
+        "m.yaml",
     )
     assert "(server dry run)" in dry
     assert "labeled" in kubectl("label", "deploy", "web", "x=y")

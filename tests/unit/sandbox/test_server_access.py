@@ -65,7 +65,9 @@ def test_rights_follow_roles_at_once(cluster: RunningSandbox, namespace: str) ->
     assert cluster.request("GET", path, token="dash-token")[0] == 403
 
 
-def test_a_review_names_the_binding_and_dry_runs_need_the_same_right(cluster: RunningSandbox, namespace: str) -> None:
+def test_a_review_names_the_binding_and_dry_runs_need_the_same_right(
+    cluster: RunningSandbox, namespace: str
+) -> None:
     grant(cluster, namespace, "sub", [{"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]}])
     attributes = {"namespace": namespace, "verb": "get", "resource": "pods", "subresource": "log"}
     body = {"spec": {"resourceAttributes": attributes}}
@@ -92,7 +94,9 @@ def test_a_review_in_protobuf_as_kubectl_posts_it(cluster: RunningSandbox) -> No
     path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
     code, answered, body = cluster.request("POST", path, raw, headers)
     assert (code, answered["content-type"]) == (201, "application/json")
-    assert body["spec"] == {"resourceAttributes": {"namespace": "default", "verb": "list", "resource": "pods"}}
+    assert body["spec"] == {
+        "resourceAttributes": {"namespace": "default", "verb": "list", "resource": "pods"}
+    }
     assert body["status"] == {"allowed": True}
     code, _, body = cluster.request("POST", path, raw[:30], headers)
     assert code == 400
@@ -138,7 +142,10 @@ def test_a_role_may_not_give_away_what_its_writer_lacks(cluster: RunningSandbox,
     rights = {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles"], "verbs": ["create"]}
     grant(cluster, namespace, "maker", [rights])
     path = f"{ROLES}/namespaces/{namespace}/roles"
-    more = {"metadata": {"name": "m"}, "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]}
+    more = {
+        "metadata": {"name": "m"},
+        "rules": [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}],
+    }
     code, _, answer = cluster.request("POST", path, more, token="dash-token")
     assert code == 403
     assert 'not currently held:\n{APIGroups:[""], Resources:["secrets"], Verbs:["get"]}' in answer["message"]
@@ -164,7 +171,9 @@ def test_identity_and_objects_survive_a_restart(tmp_path: Path) -> None:
         assert (second.url, second.ca_pem, second.token) == (url, ca, token)
         _, _, after = second.request("GET", "/api/v1/namespaces/default/configmaps/kept")
         assert after == before
-        _, _, made = second.request("POST", "/api/v1/namespaces/default/configmaps", {"metadata": {"name": "new"}})
+        _, _, made = second.request(
+            "POST", "/api/v1/namespaces/default/configmaps", {"metadata": {"name": "new"}}
+        )
         assert int(made["metadata"]["resourceVersion"]) > int(before["metadata"]["resourceVersion"])
         assert made["metadata"]["uid"] not in uids
         old = before["metadata"]["resourceVersion"]

@@ -111,7 +111,10 @@ def test_selectors_that_do_not_parse(text: str) -> None:
 def test_a_label_selector_object_round_trips_to_text() -> None:
     selector = {
         "matchLabels": {"b": "1"},
-        "matchExpressions": [{"key": "a", "operator": "In", "values": ["y", "x"]}, {"key": "c", "operator": "Exists"}],
+        "matchExpressions": [
+            {"key": "a", "operator": "In", "values": ["y", "x"]},
+            {"key": "c", "operator": "Exists"},
+        ],
     }
     assert selectors.text_of(selector) == "a in (x,y),b=1,c"
     assert selectors.from_object(selector).matches({"a": "x", "b": "1", "c": ""})

@@ -18,7 +18,7 @@ BASE = "/api/v1/namespaces/default"
 PROXY = f"{BASE}/services/ollama:http/proxy"
 HTML = (
     '<html><head><link href="/style.css"></head><body><a href="/abs">a</a><a href="rel">r</a>'
-    '<a href="http://elsewhere.example/">e</a><img src=\'/i.png\'><form action=/post></form>'
+    "<a href=\"http://elsewhere.example/\">e</a><img src='/i.png'><form action=/post></form>"
     '<script src="/s.js">var x = "<a href=\\"/kept\\">";</script></body></html>'
 )
 
@@ -36,10 +36,16 @@ class Echo:
             "/redirect-same": BackendResponse(302, [("Location", f"http://{host}/other")]),
             "/redirect-ext": BackendResponse(302, [("Location", "http://elsewhere.example/x")]),
             "/html": BackendResponse(200, [("Content-Type", "text/html; charset=utf-8")], HTML.encode()),
-            "/404": BackendResponse(404, [("Content-Type", "application/json")], b'{"error":"model not found"}'),
+            "/404": BackendResponse(
+                404, [("Content-Type", "application/json")], b'{"error":"model not found"}'
+            ),
             "/empty": BackendResponse(204),
-            "/stream": BackendResponse(200, [("Content-Type", "application/x-ndjson")], self._lines(broken=False)),
-            "/broken": BackendResponse(200, [("Content-Type", "application/x-ndjson")], self._lines(broken=True)),
+            "/stream": BackendResponse(
+                200, [("Content-Type", "application/x-ndjson")], self._lines(broken=False)
+            ),
+            "/broken": BackendResponse(
+                200, [("Content-Type", "application/x-ndjson")], self._lines(broken=True)
+            ),
         }
         if request.path in answers:
             return answers[request.path]
@@ -86,7 +92,9 @@ class SmallWorld:
 
     async def logs(self, pod: dict[str, Any], container: str, **options: Any) -> AsyncIterator[bytes]:
         if container == "waiting":
-            raise ApiError(400, "BadRequest", 'container "waiting" in pod "two" is waiting to start: ContainerCreating')
+            raise ApiError(
+                400, "BadRequest", 'container "waiting" in pod "two" is waiting to start: ContainerCreating'
+            )
         yield f"{container} {options['tail_lines']} {options['follow']}\n".encode()
 
 
@@ -110,7 +118,9 @@ def _furnish(store: Any) -> None:
 
     def service(name: str, ports: list[dict[str, Any]], **selector: str) -> None:
         metadata = {"name": name, "namespace": "default"}
-        store.create("Service", {"metadata": metadata, "spec": {"ports": ports, "selector": selector or None}})
+        store.create(
+            "Service", {"metadata": metadata, "spec": {"ports": ports, "selector": selector or None}}
+        )
 
     store.create("Node", {"metadata": {"name": "node-0"}})
     store.create("Pod", pod("back", app="ollama"))
@@ -138,7 +148,11 @@ def test_what_the_back_end_sees(cluster: RunningSandbox) -> None:
     assert received["X-Forwarded-For"] == "1.2.3.4, 127.0.0.1"
     assert received["X-Forwarded-Uri"] == f"{PROXY}/api/tags"
     assert received["Host"] == cluster.url.removeprefix("https://")
-    assert (received["Cookie"], received["User-Agent"], received["Origin"]) == ("c=1", "recorder", "http://a.example")
+    assert (received["Cookie"], received["User-Agent"], received["Origin"]) == (
+        "c=1",
+        "recorder",
+        "http://a.example",
+    )
     assert answered["cache-control"] == "no-cache, private, max-age=5"
     assert "access-control-allow-origin" not in answered
     assert answered["x-own"] == "1"
@@ -151,7 +165,11 @@ def test_what_the_back_end_sees(cluster: RunningSandbox) -> None:
         ("services/http:ollama:http", 200, ""),
         ("services/single", 200, ""),
         ("services/http:single:", 200, ""),
-        ("services/ollama:dead", 503, "error trying to reach service: dial tcp 10.1.1.1:1: connect: connection refused"),
+        (
+            "services/ollama:dead",
+            503,
+            "error trying to reach service: dial tcp 10.1.1.1:1: connect: connection refused",
+        ),
         ("services/ollama", 503, 'no endpoints available for service "ollama"'),
         ("services/ollama:nope", 503, 'no endpoints available for service "ollama:nope"'),
         ("services/unready:http", 503, 'no endpoints available for service "unready:http"'),
@@ -167,7 +185,11 @@ def test_what_the_back_end_sees(cluster: RunningSandbox) -> None:
         ),
         ("pods/back:11434", 200, ""),
         ("pods/back", 200, ""),
-        ("pods/back:1", 503, "error trying to reach service: dial tcp 10.1.1.1:1: connect: connection refused"),
+        (
+            "pods/back:1",
+            503,
+            "error trying to reach service: dial tcp 10.1.1.1:1: connect: connection refused",
+        ),
         ("pods/absent:80", 404, 'pods "absent" not found'),
         ("pods/two:80", 400, "address not allowed"),
     ],
@@ -269,9 +291,15 @@ def test_logs(cluster: RunningSandbox) -> None:
 def test_faults_come_before_the_answer(cluster: RunningSandbox, world: SmallWorld) -> None:
     path = f"{BASE}/configmaps"
     try:
-        world.faults.next = PlainAnswer(429, "Too many requests, please try again later.\n", {"Retry-After": "1"})
+        world.faults.next = PlainAnswer(
+            429, "Too many requests, please try again later.\n", {"Retry-After": "1"}
+        )
         code, headers, text = cluster.request("GET", path)
-        assert (code, headers["retry-after"], text) == (429, "1", "Too many requests, please try again later.\n")
+        assert (code, headers["retry-after"], text) == (
+            429,
+            "1",
+            "Too many requests, please try again later.\n",
+        )
         world.faults.next = ApiError(410, "Expired", "too old")
         assert cluster.request("GET", path)[0] == 410
         events = cluster.events(f"{path}?watch=true&timeoutSeconds=2")
@@ -283,7 +311,12 @@ def test_faults_come_before_the_answer(cluster: RunningSandbox, world: SmallWorl
         world.faults.next = None
     assert cluster.request("GET", path)[0] == 200
     last = world.faults.seen[-1]
-    assert (last.verb, last.resource, last.namespace, last.user) == ("list", "configmaps", "default", "kubernetes-admin")
+    assert (last.verb, last.resource, last.namespace, last.user) == (
+        "list",
+        "configmaps",
+        "default",
+        "kubernetes-admin",
+    )
 
 
 def test_open_watches_can_be_ended(cluster: RunningSandbox) -> None:

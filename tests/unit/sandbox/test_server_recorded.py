@@ -76,7 +76,9 @@ def test_answers_as_recorded(path: Path) -> None:
                 if value and isinstance(answer, dict):
                     known[value] = answer["metadata"].get(member, value)
             if code != entry["status"]:
-                differences.append(f"{entry['index']} {entry['method']} {url}: {code}, recorded {entry['status']}: {answer}")
+                differences.append(
+                    f"{entry['index']} {entry['method']} {url}: {code}, recorded {entry['status']}: {answer}"
+                )
             elif "answer" in entry and masked(without_owners(answer)) != masked(entry["answer"]):
                 differences.append(
                     f"{entry['index']} {entry['method']} {url}:\n"

@@ -31,7 +31,9 @@ def seen(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(event["type"], event["object"]["metadata"].get("name", "")) for event in events]
 
 
-def test_a_watch_from_a_resource_version_sees_only_what_came_later(cluster: RunningSandbox, namespace: str) -> None:
+def test_a_watch_from_a_resource_version_sees_only_what_came_later(
+    cluster: RunningSandbox, namespace: str
+) -> None:
     since = create(cluster, namespace, "a")
     create(cluster, namespace, "b")
     patch(cluster, namespace, "b", {"data": {"k": "1"}})
@@ -54,7 +56,9 @@ def test_live_events_arrive_at_once_and_the_end_is_clean(cluster: RunningSandbox
         assert stream.readline() == b""
 
 
-def test_a_selector_turns_changes_into_arrivals_and_departures(cluster: RunningSandbox, namespace: str) -> None:
+def test_a_selector_turns_changes_into_arrivals_and_departures(
+    cluster: RunningSandbox, namespace: str
+) -> None:
     since = create(cluster, namespace, "b")
     patch(cluster, namespace, "b", {"metadata": {"labels": {"app": "x"}}, "data": {"k": "old"}})
     left = patch(cluster, namespace, "b", {"metadata": {"labels": {"app": "y"}}, "data": {"k": "new"}})
@@ -80,7 +84,9 @@ def test_initial_events_end_with_an_annotated_bookmark(cluster: RunningSandbox, 
     metadata = events[1]["object"]["metadata"]
     assert metadata["annotations"] == {END: "true"}
     assert set(events[1]["object"]) == {"kind", "apiVersion", "metadata"}
-    quiet = cluster.events(f"{maps(namespace)}?{query}&labelSelector=app%3Dnone".replace("allowWatchBookmarks=true&", ""))
+    quiet = cluster.events(
+        f"{maps(namespace)}?{query}&labelSelector=app%3Dnone".replace("allowWatchBookmarks=true&", "")
+    )
     assert quiet == []
 
 
@@ -92,7 +98,9 @@ def test_bookmarks_come_before_the_time_is_up(cluster: RunningSandbox, namespace
     assert int(events[0]["object"]["metadata"]["resourceVersion"]) >= since
 
 
-def test_a_forgotten_version_is_an_error_event_inside_a_good_answer(namespace: str, cluster: RunningSandbox) -> None:
+def test_a_forgotten_version_is_an_error_event_inside_a_good_answer(
+    namespace: str, cluster: RunningSandbox
+) -> None:
     with cluster.stream(f"{maps(namespace)}?watch=true&resourceVersion=1&timeoutSeconds=5") as stream:
         assert stream.status == 200
         lines = stream.read().splitlines()
@@ -131,7 +139,9 @@ def test_history_is_bounded_and_says_so() -> None:
 
         def churn(store: Any) -> None:
             for number in range(1100):
-                store.mutate("ConfigMap", "default", "a", lambda obj, n=number: obj.update(data={"k": str(n)}))
+                store.mutate(
+                    "ConfigMap", "default", "a", lambda obj, n=number: obj.update(data={"k": str(n)})
+                )
 
         cluster.run(churn)
         events = cluster.events(f"{maps('default')}?watch=true&resourceVersion={since}&timeoutSeconds=2")

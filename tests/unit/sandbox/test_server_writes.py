@@ -69,12 +69,18 @@ def test_a_bound_pod_waits_for_its_kubelet(store: Store) -> None:
     deletion = store.delete("Pod", "n", "p")
     assert not deletion.gone
     metadata = deletion.object["metadata"]
-    assert (metadata["deletionTimestamp"], metadata["deletionGracePeriodSeconds"]) == ("2026-01-01T00:00:30Z", 30)
+    assert (metadata["deletionTimestamp"], metadata["deletionGracePeriodSeconds"]) == (
+        "2026-01-01T00:00:30Z",
+        30,
+    )
     assert metadata["generation"] == 2
     version = metadata["resourceVersion"]
     assert store.delete("Pod", "n", "p", grace=60).object["metadata"]["resourceVersion"] == version
     shorter = store.delete("Pod", "n", "p", grace=5).object["metadata"]
-    assert (shorter["deletionTimestamp"], shorter["deletionGracePeriodSeconds"]) == ("2026-01-01T00:00:05Z", 5)
+    assert (shorter["deletionTimestamp"], shorter["deletionGracePeriodSeconds"]) == (
+        "2026-01-01T00:00:05Z",
+        5,
+    )
     with pytest.raises(ApiError, match="object is being deleted"):
         store.create("Pod", pod("p"))
     assert store.delete("Pod", "n", "p", grace=0).gone
@@ -91,9 +97,7 @@ def test_policies_leave_finalizers_for_the_collector(store: Store) -> None:
         store.create("ConfigMap", {"metadata": {"name": policy.lower(), "namespace": "n"}})
         kept = store.delete("ConfigMap", "n", policy.lower(), propagation=policy)
         assert (kept.gone, kept.object["metadata"]["finalizers"]) == (False, [finalizer])
-        done = store.mutate(
-            "ConfigMap", "n", policy.lower(), lambda obj: obj["metadata"].pop("finalizers")
-        )
+        done = store.mutate("ConfigMap", "n", policy.lower(), lambda obj: obj["metadata"].pop("finalizers"))
         assert done is not None
         assert store.get("ConfigMap", "n", policy.lower()) is None
 
@@ -149,7 +153,9 @@ def test_a_quota_counts_at_once_and_frees_on_deletion(cluster: RunningSandbox, n
 def test_storage_class_and_priority_are_filled_in(cluster: RunningSandbox, namespace: str) -> None:
     default = {"storageclass.kubernetes.io/is-default-class": "true"}
     storage = "/apis/storage.k8s.io/v1/storageclasses"
-    cluster.request("POST", storage, {"metadata": {"name": "fast", "annotations": default}, "provisioner": "x.example/y"})
+    cluster.request(
+        "POST", storage, {"metadata": {"name": "fast", "annotations": default}, "provisioner": "x.example/y"}
+    )
     claim = {
         "metadata": {"name": "c"},
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
@@ -158,7 +164,11 @@ def test_storage_class_and_priority_are_filled_in(cluster: RunningSandbox, names
     _, _, made = cluster.request("POST", f"{base}/persistentvolumeclaims", claim)
     assert made["spec"]["storageClassName"] == "fast"
     assert made["metadata"]["finalizers"] == ["kubernetes.io/pvc-protection"]
-    body = {**POD, "metadata": {"name": "p"}, "spec": {**POD["spec"], "priorityClassName": "system-node-critical"}}
+    body = {
+        **POD,
+        "metadata": {"name": "p"},
+        "spec": {**POD["spec"], "priorityClassName": "system-node-critical"},
+    }
     _, _, made = cluster.request("POST", f"{base}/pods", body)
     assert made["spec"]["priority"] == 2000001000
     assert made["spec"]["volumes"][0]["name"].startswith("kube-api-access-")
@@ -176,7 +186,10 @@ def test_node_ports_and_addresses_do_not_collide(cluster: RunningSandbox, namesp
 
 def test_generated_names_are_five_random_letters(cluster: RunningSandbox, namespace: str) -> None:
     path = f"/api/v1/namespaces/{namespace}/configmaps"
-    names = {cluster.request("POST", path, {"metadata": {"generateName": "g-"}})[2]["metadata"]["name"] for _ in range(5)}
+    names = {
+        cluster.request("POST", path, {"metadata": {"generateName": "g-"}})[2]["metadata"]["name"]
+        for _ in range(5)
+    }
     assert len(names) == 5
     assert all(len(name) == 7 for name in names)
 
@@ -217,7 +230,9 @@ def test_what_a_body_may_not_be(cluster: RunningSandbox, namespace: str) -> None
     code, headers, made = cluster.request("POST", path, twice)
     assert (code, made["data"]) == (201, {"a": "1", "b": "2"})
     assert headers["warning"] in ('299 - "duplicate field \\"data\\""', '299 - "unknown field \\"Data\\""')
-    code, _, refused = cluster.request("POST", f"{path}?fieldValidation=Strict", twice.replace(b'"w"', b'"s"'))
+    code, _, refused = cluster.request(
+        "POST", f"{path}?fieldValidation=Strict", twice.replace(b'"w"', b'"s"')
+    )
     assert code == 400
     assert 'strict decoding error: duplicate field "data", unknown field "Data"' in refused["message"]
 
