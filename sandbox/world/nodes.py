@@ -5,6 +5,7 @@ NVIDIA GPU feature discovery (internal/lm/nvml.go), AMD node labeller, node feat
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,6 +116,7 @@ class Nodes:
         self.devices = devices
         self.specs: dict[str, NodeSpec] = {}
 
+    def furnish(self, specs: Iterable[NodeSpec]) -> None:
         """Create nodes that are missing; safe to repeat on a loaded store."""
         for index, spec in enumerate(specs):
             self.specs[spec.name] = spec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sandbox.store import Store
 from sandbox.world.controllers.edges import INGRESS_CLASS
 from sandbox.world.gpus import A100, MI300X
 from sandbox.world.nodes import NodeSpec
@@ -111,6 +112,8 @@ def _amd() -> list[tuple[str, Object]]:
         ("Service", _service(name, namespace, labels, 5000, "http", "http")),
     ]
 
+
+def furnish(store: Store, scenario: str) -> None:
     """Create what is missing; safe to repeat on a loaded store."""
     wanted: list[tuple[str, Object]] = [("StorageClass", entry) for entry in _STORAGE]
     ingress = {"metadata": {"name": INGRESS_CLASS}, "spec": {"controller": "sandbox.pilothouse.io/ingress"}}

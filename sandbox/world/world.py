@@ -120,6 +120,8 @@ class World:
     async def start(self) -> None:
         """Furnish the cluster and bring it to life."""
         self._load()
+        self.nodes.furnish(scenarios.SCENARIOS[self.scenario])
+        scenarios.furnish(self.store, self.scenario)
         self.manager.start()
         self.kubelet.start()
 
