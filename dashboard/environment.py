@@ -45,7 +45,6 @@ class Environment(BaseSettings):
     chat_domain: str = ""
     allow_loopback_clusters: bool | None = None
     trusted_proxy: bool = False
-    language_code: str = "en"
     log_format: str = "text"
     log_level: str = "INFO"
     worker_concurrency: int = Field(default=8, ge=1, le=256)

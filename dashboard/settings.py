@@ -170,7 +170,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 3 * 1024 * 1024
 FILE_UPLOAD_MAX_MEMORY_SIZE = 3 * 1024 * 1024
 
 # Pages ------------------------------------------------------------------------------------------
-LANGUAGE_CODE = ENV.language_code
+LANGUAGE_CODE = "en"
 # A language is listed when its catalogue is complete: a page half in another language is no help.
 LANGUAGES = [("en", _("English"))]
 LOCALE_PATHS = [BASE_DIR / "dashboard" / "locale"]
