@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.urls import path
+from django.urls import path, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_POST
 
 from dashboard.access import TEAM_KEY, actor
+from dashboard.presenters.parts import Hit
 from deployments.selectors import lookup
 from deployments.selectors.search import search_everything
+
+ICONS = {"deployment": "deployments", "profile": "profiles", "cluster": "clusters"}
 
 
 @require_POST
@@ -31,7 +34,8 @@ def switch_team(request: HttpRequest) -> HttpResponse:
 def search(request: HttpRequest) -> HttpResponse:
     """Deployments, profiles and clusters by name: a list for the palette, a page without scripts."""
     query = request.GET.get("q", "").strip()[:80]
-    hits = search_everything(actor(request), query) if query else []
+    found = search_everything(actor(request), query) if query else []
+    hits = [Hit(hit.name, reverse(hit.kind, args=[hit.pk]), hit.context, ICONS[hit.kind]) for hit in found]
     fragment = bool(request.headers.get("X-Fragment"))
     template = "components/hits.html" if fragment else "search.html"
     return render(request, template, {"q": query, "query": query, "hits": hits})

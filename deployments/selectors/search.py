@@ -11,7 +11,7 @@ PER_KIND = 8
 
 
 @dataclass(frozen=True)
-class Hit:
+class Found:
     """``kind`` is deployment, profile or cluster."""
 
     kind: str
@@ -20,7 +20,7 @@ class Hit:
     context: str
 
 
-def search_everything(actor: Actor, text: str) -> list[Hit]:
+def search_everything(actor: Actor, text: str) -> list[Found]:
     """At most eight of each kind, by name; three queries."""
     deployments = (
         scope.deployments(actor)
@@ -32,7 +32,7 @@ def search_everything(actor: Actor, text: str) -> list[Hit]:
     )
     clusters = scope.clusters(actor).filter(name__icontains=text)[:PER_KIND]
     return [
-        *(Hit("deployment", d.pk, d.name, f"{d.cluster.name} / {d.namespace}") for d in deployments),
-        *(Hit("profile", p.pk, p.name, p.team.name) for p in profiles),
-        *(Hit("cluster", c.pk, c.name, c.server) for c in clusters),
+        *(Found("deployment", d.pk, d.name, f"{d.cluster.name} / {d.namespace}") for d in deployments),
+        *(Found("profile", p.pk, p.name, p.team.name) for p in profiles),
+        *(Found("cluster", c.pk, c.name, c.server) for c in clusters),
     ]
