@@ -41,6 +41,7 @@ MIDDLEWARE = [
     "dashboard.middleware.RequestContext",
     "django.middleware.security.SecurityMiddleware",
     "dashboard.middleware.ContentSecurityPolicy",
+    "dashboard.middleware.CompressPages",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
