@@ -35,6 +35,7 @@ from deployments.workflows.stack import Stack, build, digest_key
 
 START_TIMEOUT = 30 * 60  # an image of several GB on a slow line
 READY_TIMEOUT = 10 * 60
+ENDPOINTS_TIMEOUT = 60
 
 
 def preflight(run: Run) -> Done:
@@ -174,12 +175,16 @@ def ready(run: Run) -> Done | Wait:
     return Done(words + (", chat ready" if spec.chat.enabled else ""))
 
 
-def check(run: Run) -> Done:
+def check(run: Run) -> Done | Wait:
     """Ask for one generated token, by the path that the chat uses."""
     spec = _spec(run)
     if spec.server.replicas == 0:
         return Done("stopped on purpose, so nothing was asked")
-    proof = generated_token(_client(run), _deployment(run), spec)
+    try:
+        proof = generated_token(_client(run), _deployment(run), spec)
+    except ObjectMissing:
+        # The proxy path of a new Service is 404 until the endpoints controller has seen it.
+        return _wait_or_fail(run, "the chat's Service to get its endpoints", ENDPOINTS_TIMEOUT, "ready")
     return Done(proof.sentence, result={"chat": proof.to_json()})
 
 
