@@ -5,7 +5,9 @@ from __future__ import annotations
 from deployments.models.audit import AuditEntry, AuditHead
 from deployments.models.clusters import Cluster, ClusterGrant
 from deployments.models.deployments import Deployment, OwnedObject, Release
+from deployments.models.gpus import GpuDevice, GpuSeries, MetricsSource
 from deployments.models.installation import Installation, Lease
+from deployments.models.inventory import ClusterNode
 from deployments.models.observations import ObservedObject, WatchState
 from deployments.models.operations import (
     ActivePull,
@@ -25,10 +27,14 @@ __all__ = [
     "AuditHead",
     "Cluster",
     "ClusterGrant",
+    "ClusterNode",
     "Deployment",
+    "GpuDevice",
+    "GpuSeries",
     "Installation",
     "Lease",
     "Membership",
+    "MetricsSource",
     "ObservedObject",
     "Operation",
     "OperationLog",

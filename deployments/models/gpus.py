@@ -1,0 +1,96 @@
+"""GPUs: where their figures come from, each device as last measured, and its figures over time."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from deployments.domain.gpus import Resolution, SourceKind
+from deployments.models.choices import choices
+from deployments.models.clusters import Cluster
+from deployments.models.deployments import Deployment
+
+
+class MetricsSource(models.Model):
+    """Something in a cluster that tells how its GPUs do.
+
+    ``detail`` is what discovery found out (an exporter's pods by node, a Prometheus' label layout).
+    One of a cluster's sources is ``chosen``; ``error`` and ``remedy`` say why it gives nothing.
+    """
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="metrics_sources")
+    kind = models.CharField(max_length=20, choices=choices(SourceKind))
+    namespace = models.CharField(max_length=63)
+    name = models.CharField(max_length=253)
+    port = models.CharField(max_length=63, blank=True)
+    scheme = models.CharField(max_length=5, default="http")
+    detail = models.JSONField(default=dict)
+    chosen = models.BooleanField(default=False)
+    found_at = models.DateTimeField()
+    confirmed_at = models.DateTimeField(null=True)
+    sampled_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=500, blank=True)
+    remedy = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["cluster", "kind", "namespace", "name"], name="source_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+class GpuDevice(models.Model):
+    """One GPU, or one MIG or partition instance of it, with its newest figures.
+
+    ``key`` is its UUID (with the instance where it is split), else what the source tells devices apart
+    by. A figure that the source does not give is None, never 0. Utilisation in percent, memory in
+    bytes, temperature in degrees Celsius, power in watts; ``error`` is the newest error that the
+    device reports, "" for none. The holder is the pod that uses it, "" when idle or not told.
+    """
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="gpus")
+    key = models.CharField(max_length=120)
+    node = models.CharField(max_length=253, blank=True)
+    index = models.CharField(max_length=20, blank=True)
+    vendor = models.CharField(max_length=10)  # nvidia, amd
+    product = models.CharField(max_length=120, blank=True)
+    driver = models.CharField(max_length=40, blank=True)
+    instance = models.CharField(max_length=40, blank=True)
+    memory_total = models.BigIntegerField(null=True)
+    memory_used = models.BigIntegerField(null=True)
+    utilisation = models.FloatField(null=True)
+    temperature = models.FloatField(null=True)
+    power = models.FloatField(null=True)
+    error = models.CharField(max_length=200, blank=True)
+    source = models.CharField(max_length=20, choices=choices(SourceKind))
+    pod_namespace = models.CharField(max_length=63, blank=True)
+    pod_name = models.CharField(max_length=253, blank=True)
+    deployment = models.ForeignKey(Deployment, null=True, on_delete=models.SET_NULL, related_name="gpus")
+    sampled_at = models.DateTimeField()
+    first_seen_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["node", "index", "key"]
+        constraints = [models.UniqueConstraint(fields=["cluster", "key"], name="gpu_once")]
+        indexes = [models.Index(fields=["deployment"]), models.Index(fields=["cluster", "node"])]
+
+    def __str__(self) -> str:
+        return f"{self.node} GPU {self.index}"
+
+
+class GpuSeries(models.Model):
+    """Figures of a device over one period, packed: an hour of samples, a day of five-minute
+    roll-ups, a month of hourly ones. See ``deployments.domain.gpus`` for the encoding."""
+
+    device = models.ForeignKey(GpuDevice, on_delete=models.CASCADE, related_name="series")
+    resolution = models.CharField(max_length=10, choices=choices(Resolution))
+    start = models.DateTimeField()
+    packed = models.BinaryField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["device", "resolution", "start"], name="series_once")]
+        indexes = [models.Index(fields=["resolution", "start"])]
+
+    def __str__(self) -> str:
+        return f"{self.device_id} {self.resolution} from {self.start}"
