@@ -13,7 +13,8 @@ class Cluster(models.Model):
 
     ``credential`` is the encrypted JSON of the gateway's ClusterCredential; nothing else of it is
     stored in clear but the server's address. ``uid`` is the uid of the kube-system namespace as it
-    was first seen: a cluster that answers with another one is another cluster.
+    was first seen: a cluster that answers with another one is another cluster, and while it does
+    ``foreign_uid`` holds that one.
     """
 
     name = models.CharField(max_length=63)
@@ -22,6 +23,7 @@ class Cluster(models.Model):
     credential_kind = models.CharField(max_length=20)  # token, certificate, in-cluster
     simulated = models.BooleanField(default=False)
     uid = models.CharField(max_length=64, blank=True)
+    foreign_uid = models.CharField(max_length=64, blank=True)
     kubernetes_version = models.CharField(max_length=64, blank=True)
     last_seen_at = models.DateTimeField(null=True)
     last_error = models.CharField(max_length=1000, blank=True)

@@ -36,7 +36,8 @@ class WatchState(models.Model):
     """How current the observations of one kind on one cluster are.
 
     ``confirmed_at`` is when the server last said anything on this watch (an event, a bookmark, a
-    list): what is older than a few minutes is not shown as fresh.
+    list): what is older than a few minutes is not shown as fresh. ``cluster_wide`` is False where
+    only the granted namespaces may be listed: then there are no sums of what others use.
     """
 
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="watches")
@@ -45,6 +46,7 @@ class WatchState(models.Model):
     listed_at = models.DateTimeField(null=True)
     confirmed_at = models.DateTimeField(null=True)
     error = models.CharField(max_length=500, blank=True)
+    cluster_wide = models.BooleanField(default=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["cluster", "kind"], name="watch_once")]

@@ -1,13 +1,15 @@
 """What is due: lost messages, silent workers, expired questions, health that depends on the time.
 
-One observer at a time does this, under the lease "timekeeper"; every piece is safe to do twice.
+One observer at a time does this, under the lease "timekeeper"; every piece is safe to do twice. What
+comes round at a pace of its own is a line in ``JOBS``.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.utils import timezone
@@ -15,6 +17,7 @@ from django.utils import timezone
 from deployments.ledger import queue, transitions
 from deployments.models import Deployment, Operation
 from deployments.observer import leases
+from deployments.observer.due import Job, Rounds
 from deployments.observer.health import STALE_AFTER, reassess
 from deployments.selectors import system
 
@@ -33,23 +36,18 @@ class Timekeeper:
     holder: str
     held: leases.Held | None = None
     renewed_at: datetime | None = None
-    health_at: datetime | None = None
-    housekeeping_at: datetime | None = None
+    jobs: Sequence[Job] = ()
+    _rounds: Rounds = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rounds = Rounds(self.jobs or JOBS)
 
     def tick(self, now: datetime | None = None) -> bool:
         """Do what is due. False where another process holds the lease."""
         now = now or timezone.now()
         if not self._hold(now):
             return False
-        recover(now)
-        probe_due(now)
-        if self.health_at is None or now - self.health_at >= HEALTH_EVERY:
-            self.health_at = now
-            reassess_unsettled(now)
-        if self.housekeeping_at is None or now - self.housekeeping_at >= HOUSEKEEPING_EVERY:
-            self.housekeeping_at = now
-            forget_expired(now)
-            leases.forget_the_dead(now)
+        self._rounds.run(now)
         return True
 
     def stop(self) -> None:
@@ -113,3 +111,18 @@ def forget_expired(now: datetime) -> int:
 def reassess_unsettled(now: datetime) -> int:
     """Judge again what changes by waiting; returns how many sentences became others."""
     return sum(reassess(deployment_id, now) for deployment_id in system.unsettled(now - STALE_AFTER))
+
+
+def keep_house(now: datetime) -> None:
+    """Delete what nobody needs any more."""
+    forget_expired(now)
+    leases.forget_the_dead(now)
+
+
+EACH_TICK = timedelta(0)
+JOBS: tuple[Job, ...] = (
+    Job("recover", EACH_TICK, recover),
+    Job("probe", EACH_TICK, probe_due),
+    Job("health", HEALTH_EVERY, reassess_unsettled),
+    Job("housekeeping", HOUSEKEEPING_EVERY, keep_house),
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.utils import timezone
@@ -12,6 +12,7 @@ from deployments.domain.states import Health, OperationKind, OperationState
 from deployments.ledger import transitions
 from deployments.models import Cluster, Deployment, Lease, Operation, Revision, Team
 from deployments.observer import leases
+from deployments.observer.due import Job
 from deployments.observer.timekeeper import Timekeeper
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -131,3 +132,23 @@ def test_an_old_observation_is_said_to_be_old(team: Team, cluster: Cluster, revi
     deployment.refresh_from_db()
     assert deployment.health == Health.UNKNOWN and "4 minutes ago" in deployment.health_sentence
     assert deployment.version == 2
+
+
+def test_each_job_has_its_own_pace_and_a_broken_one_holds_up_no_other() -> None:
+    ran: list[str] = []
+
+    def broken(now: datetime) -> None:
+        raise ValueError("a job that fails")
+
+    keeper = Timekeeper(
+        "t",
+        jobs=(
+            Job("broken", timedelta(0), broken),
+            Job("often", timedelta(seconds=15), lambda now: ran.append("often")),
+            Job("seldom", timedelta(hours=1), lambda now: ran.append("seldom")),
+        ),
+    )
+    now = timezone.now()
+    for seconds in (0, 1, 15, 16, 30):
+        assert keeper.tick(now + timedelta(seconds=seconds))
+    assert ran == ["often", "seldom", "often", "often"]
