@@ -10,6 +10,7 @@ urlpatterns = [
     path("", include("dashboard.views.overview")),
     path("", include("dashboard.views.shell")),
     path("clusters/", include("dashboard.views.clusters")),
+    path("clusters/", include("dashboard.views.grants")),
     path("profiles/", include("dashboard.views.profiles")),
     path("install/", include("dashboard.views.install")),
     path("deployments/", include("dashboard.views.deployments")),

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from django import forms
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
+from dashboard.forms.faults import sentence
+from dashboard.forms.lines import read_names
+from deployments.domain.errors import InvalidInput
+from deployments.domain.names import require_namespace_patterns
 from deployments.models import Team
 
 KUBECONFIG, IN_CLUSTER = "kubeconfig", "in_cluster"
 MAX_FILE = 1024 * 1024
-# A namespace, or a pattern of one with "*" and "?".
-PATTERN = re.compile(r"[a-z0-9*?]([a-z0-9*?-]{0,61}[a-z0-9*?])?")
 
 
 class CredentialForm(forms.Form):
@@ -82,6 +83,22 @@ class CredentialForm(forms.Form):
         self.data = sent
 
 
+class NamespacesField(forms.CharField):
+    """Names and patterns of namespaces, parted by blanks or commas -> list of them."""
+
+    def to_python(self, value: Any) -> list[str]:  # type: ignore[override]
+        return [] if value in self.empty_values else read_names(str(value))
+
+    def prepare_value(self, value: Any) -> Any:
+        return " ".join(value) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> list[str]:
+        try:
+            return require_namespace_patterns(super().clean(value))
+        except InvalidInput as error:
+            raise forms.ValidationError(sentence(error)) from error
+
+
 class ConnectForm(CredentialForm):
     """A new cluster, and who may use it."""
 
@@ -95,9 +112,9 @@ class ConnectForm(CredentialForm):
         widget=forms.CheckboxSelectMultiple,
         help_text=_("Without any, only site admins see it."),
     )
-    namespaces = forms.CharField(
+    namespaces = NamespacesField(
         label=_("Namespaces"),
-        initial="*",
+        initial=["*"],
         help_text=_("Where these teams may install: names or patterns such as llm-*, parted by blanks."),
     )
     field_order = ["name", "way", "kubeconfig", "file", "context", "teams", "namespaces", "held"]
@@ -109,15 +126,25 @@ class ConnectForm(CredentialForm):
         if teams is not None:
             field.queryset = teams
 
-    def clean_namespaces(self) -> list[str]:
-        given = re.split(r"[\s,]+", str(self.cleaned_data["namespaces"]).strip())
-        for pattern in given:
-            if not PATTERN.fullmatch(pattern):
-                raise forms.ValidationError(
-                    _("“%(pattern)s” can match no namespace: small letters, digits, dashes, * and ?."),
-                    params={"pattern": pattern[:63]},
-                )
-        return list(dict.fromkeys(given))
+
+class GrantForm(forms.Form):
+    """The namespaces of a team on a cluster; with ``teams`` it also asks which team."""
+
+    team = forms.ModelChoiceField(label=_("Team"), queryset=Team.objects.none())
+    namespaces = NamespacesField(
+        label=_("Namespaces"),
+        help_text=_("Names or patterns such as llm-*, parted by blanks; * is every namespace."),
+        widget=forms.TextInput(attrs={"class": "mono", "spellcheck": "false", "autocomplete": "off"}),
+    )
+
+    def __init__(self, *args: Any, teams: Any = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["team"]
+        assert isinstance(field, forms.ModelChoiceField)
+        if teams is None:
+            del self.fields["team"]
+        else:
+            field.queryset = teams
 
 
 class RemoveForm(forms.Form):

@@ -33,6 +33,8 @@ ACTS: Mapping[str, tuple[str, Words, Words]] = {
     "operation.retry": ("again", gettext_lazy("began again"), gettext_lazy("begin again")),
     "check.run": ("chat", gettext_lazy("began to check"), gettext_lazy("check")),
     "cluster.connect": ("clusters", gettext_lazy("connected"), gettext_lazy("connect")),
+    "cluster.grant": ("clusters", gettext_lazy("granted"), gettext_lazy("grant")),
+    "cluster.revoke": ("clusters", gettext_lazy("took back"), gettext_lazy("take back")),
     "cluster.manage": ("clusters", gettext_lazy("changed"), gettext_lazy("change")),
     "cluster.remove": ("clusters", gettext_lazy("removed"), gettext_lazy("remove")),
     "cluster.replace_credential": (
@@ -88,7 +90,19 @@ def _detail(entry: AuditEntry) -> str:
             "profile": after["profile"],
             "number": after["revision"],
         }
+    if entry.action in ("cluster.grant", "cluster.revoke"):
+        return _grant(after or entry.before)
     return str(after["model"]) if after.get("model") else ""
+
+
+def _grant(words: Any) -> str:
+    namespaces = words.get("namespaces") if isinstance(words, dict) else None
+    if not isinstance(namespaces, list):
+        return ""
+    return _("%(team)s in %(namespaces)s") % {
+        "team": words.get("team", ""),
+        "namespaces": ", ".join(map(str, namespaces)),
+    }
 
 
 def _quoted(entry: AuditEntry) -> str:

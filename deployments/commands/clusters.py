@@ -14,6 +14,7 @@ from deployments.commands.plans import STEPS
 from deployments.commands.subjects import of_cluster
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, InvalidInput
+from deployments.domain.names import require_namespace_patterns
 from deployments.domain.states import OperationKind
 from deployments.domain.subjects import Subject
 from deployments.gateways.kubernetes import (
@@ -75,6 +76,7 @@ def connect_cluster(
             "begins and ends with a letter or digit.",
             field="name",
         )
+    namespaces = require_namespace_patterns(namespaces)
     try:
         with transaction.atomic():
             cluster = Cluster.objects.create(

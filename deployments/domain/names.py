@@ -23,6 +23,8 @@ _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
 _QUALIFIED = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]+")
+_NAMESPACE_PATTERN = re.compile(r"[a-z0-9*?](?:[a-z0-9*?-]{0,61}[a-z0-9*?])?")
+MOST_PATTERNS = 100
 
 
 def require_label(text: str, *, what: str, field: str = "", length: int = LABEL_LENGTH) -> str:
@@ -61,6 +63,22 @@ def require_namespace(text: str, *, field: str = "namespace") -> str:
             remedy="Choose a namespace of your own.",
         )
     return text
+
+
+def require_namespace_patterns(given: list[str], *, field: str = "namespaces") -> list[str]:
+    """Names of namespaces, or patterns of them with "*" and "?"; repeats are dropped."""
+    patterns = list(dict.fromkeys(given))
+    if not patterns:
+        raise InvalidInput("Give at least one namespace.", field=field, remedy="* stands for every one.")
+    if len(patterns) > MOST_PATTERNS:
+        raise InvalidInput(f"These are more than {MOST_PATTERNS} names and patterns.", field=field)
+    for pattern in patterns:
+        if not _NAMESPACE_PATTERN.fullmatch(pattern):
+            raise InvalidInput(
+                f"“{pattern[:LABEL_LENGTH]}” can match no namespace: small letters, digits, dashes, * and ?.",
+                field=field,
+            )
+    return patterns
 
 
 def require_host(text: str, *, field: str = "") -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from django.db.models import Count, Q, QuerySet
 
 from deployments.domain.actors import Actor
+from deployments.domain.errors import NotFound
 from deployments.domain.states import ACTIVE, OperationKind
 from deployments.models import Cluster, ClusterGrant, Deployment, Operation, Team
 from deployments.policies import Action, may
@@ -81,6 +82,26 @@ def cluster_page(actor: Actor, pk: int) -> ClusterPage:
 def teams_to_grant(actor: Actor) -> QuerySet[Team]:
     """Teams that a site admin may grant a cluster to; nobody else grants."""
     return scope.teams(actor) if actor.admin else Team.objects.none()
+
+
+def teams_without_grant(actor: Actor, cluster: Cluster) -> QuerySet[Team]:
+    """Teams that a site admin may still grant a cluster to."""
+    return teams_to_grant(actor).exclude(grants__cluster=cluster)
+
+
+def grant(actor: Actor, cluster: Cluster, team_id: int) -> ClusterGrant:
+    """What a team may use of a cluster. Raises :class:`NotFound` where it may use nothing."""
+    team = lookup.team(actor, team_id)
+    found = cluster.grants.filter(team=team).select_related("team").first()
+    if found is None:
+        raise NotFound(f"{team.name} may not use {cluster.name}.")
+    return found
+
+
+def installed_of(cluster: Cluster, team: Team) -> list[Deployment]:
+    """What a team has installed on a cluster."""
+    rows = cluster.deployments.filter(team=team, removed_at=None)
+    return list(rows.order_by("namespace", "name"))
 
 
 def clusters_for_team(actor: Actor, team_id: int) -> QuerySet[Cluster]:

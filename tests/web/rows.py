@@ -49,11 +49,14 @@ def revision(team: Team, name: str = "small", spec: StackSpec | None = None) -> 
 
 
 def deployment(revision: Revision, cluster: Cluster, name: str = "r1", **values: Any) -> Deployment:
-    defaults: dict[str, Any] = {"health": Health.HEALTHY, "health_sentence": "It answers."}
+    defaults: dict[str, Any] = {
+        "namespace": "llm",
+        "health": Health.HEALTHY,
+        "health_sentence": "It answers.",
+    }
     return Deployment.objects.create(
         team=revision.profile.team,
         cluster=cluster,
-        namespace="llm",
         name=name,
         revision=revision,
         **{**defaults, **values},
