@@ -1,4 +1,10 @@
 # One image for every process of Pilothouse; the command says which (docker-compose.yml, deploy/).
+FROM node:24-slim AS assets
+WORKDIR /app
+COPY package.json .
+COPY package-lock.json .
+RUN npm ci --ignore-scripts --no-audit --no-fund
+
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /app
 COPY requirements.txt .
@@ -8,6 +14,8 @@ COPY manage.py ./
 COPY dashboard dashboard
 COPY deployments deployments
 COPY templates templates
+COPY --from=assets /app/node_modules/uplot/dist/uPlot.iife.min.js /app/node_modules/uplot/dist/uPlot.min.css \
+     /app/node_modules/uplot/LICENSE dashboard/static/vendor/uplot/
 # SQLite stands in for the database here: collecting files needs none, and no secret enters the image.
 RUN VAR_DIR=/tmp/build DATABASE_URL=sqlite:////tmp/build/none.sqlite3 \
     /opt/venv/bin/python manage.py collectstatic --no-input \

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from itertools import product
@@ -13,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dashboard import fetch_assets
 from dashboard.environment import MAX_SOCKET_PATH, Environment, socket_path
 from dashboard.hosts import is_chat_host
 from deployments.domain.rights import HELPFUL_RIGHTS, NAMESPACE_RIGHTS, RIGHTS, Right
@@ -144,7 +148,9 @@ def test_the_image_runs_as_nobody_in_particular_and_copies_only_what_runs() -> N
     assert all((ROOT / name).exists() for name in copied)
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-uv.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-dev.txt", "requirements-uv.txt", "requirements-node.txt"]
+)
 def test_every_requirement_is_one_version_with_digests(name: str) -> None:
     entries = re.split(r"(?<!\\)\n", (ROOT / name).read_text())
     packages = [entry for entry in entries if entry[:1].isalnum()]
@@ -152,6 +158,80 @@ def test_every_requirement_is_one_version_with_digests(name: str) -> None:
     for package in packages:
         assert re.match(r"[A-Za-z0-9._-]+(\[[^]]+])?==", package), package[:80]
         assert "--hash=sha256:" in package, package[:80]
+
+
+def test_every_npm_package_is_one_version_with_a_digest_and_no_address() -> None:
+    locked = json.loads((ROOT / "package-lock.json").read_text())["packages"]
+    wanted = json.loads((ROOT / "package.json").read_text())["dependencies"]
+    assert locked.pop("")["dependencies"] == wanted
+    assert {name.removeprefix("node_modules/") for name in locked} == set(wanted)
+    for package in locked.values():
+        assert package["integrity"].startswith("sha512-")
+        assert "resolved" not in package
+        assert "hasInstallScript" not in package
+
+
+def test_the_image_lays_out_the_same_npm_files_as_a_checkout() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    laid = {
+        (package, name)
+        for package, name in re.findall(r"/app/node_modules/([^/\s]+)/(\S+)", text)
+        if f"dashboard/static/vendor/{package}/" in text
+    }
+    assert laid == {(package, name) for package, names in fetch_assets.FILES.items() for name in names}
+    assert "npm ci --ignore-scripts" in text
+
+
+def checkout(directory: Path) -> Path:
+    """The fetching script with its locks as a checkout has them."""
+    for name in ("package.json", "package-lock.json", ".npmrc", "requirements-node.txt"):
+        shutil.copy(ROOT / name, directory)
+    (directory / "dashboard").mkdir()
+    return Path(shutil.copy(ROOT / "dashboard/fetch_assets.py", directory / "dashboard"))
+
+
+def npm(directory: Path, lines: str) -> str:
+    """A PATH whose npm is this script; it notes its arguments in ``asked``."""
+    tools = directory / "tools"
+    tools.mkdir()
+    program = tools / "npm"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {directory}/asked\n{lines}\n')
+    program.chmod(0o755)
+    return f"{tools}:/usr/bin:/bin"
+
+
+LAYS_OUT = "mkdir -p node_modules/uplot/dist && cd node_modules/uplot && touch LICENSE dist/uPlot.iife.min.js dist/uPlot.min.css"
+
+
+def fetch(script: Path, path: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, env={**os.environ, "PATH": path}
+    )
+
+
+def test_npm_packages_are_fetched_once_and_again_when_the_lock_changes(tmp_path: Path) -> None:
+    script = checkout(tmp_path)
+    path = npm(tmp_path, LAYS_OUT)
+    for _ in range(2):
+        assert fetch(script, path).returncode == 0
+    asked = tmp_path / "asked"
+    assert len(asked.read_text().splitlines()) == 1
+    assert "ci --ignore-scripts" in asked.read_text()
+    assert (tmp_path / "dashboard/static/vendor/uplot/uPlot.iife.min.js").exists()
+    with (tmp_path / "package-lock.json").open("a") as lock:
+        lock.write("\n")
+    assert fetch(script, path).returncode == 0
+    assert len(asked.read_text().splitlines()) == 2
+
+
+def test_where_npm_cannot_fetch_the_reason_is_said_and_the_start_goes_on(tmp_path: Path) -> None:
+    script = checkout(tmp_path)
+    done = fetch(script, npm(tmp_path, "echo 'npm error network is unreachable'; exit 1"))
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        "Charts are shown as tables for now: npm ci: npm error network is unreachable"
+    )
+    assert not (tmp_path / "dashboard/static/vendor").exists()
 
 
 def test_every_setting_is_documented() -> None:
