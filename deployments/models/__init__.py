@@ -5,7 +5,7 @@ from __future__ import annotations
 from deployments.models.audit import AuditEntry, AuditHead
 from deployments.models.clusters import Cluster, ClusterGrant
 from deployments.models.deployments import Deployment, OwnedObject, Release
-from deployments.models.gpus import GpuDevice, GpuSeries, MetricsSource
+from deployments.models.gpus import GpuDevice, GpuSampling, GpuSeries, MetricsSource
 from deployments.models.installation import Installation, Lease
 from deployments.models.inventory import ClusterNode
 from deployments.models.observations import ObservedObject, WatchState
@@ -30,6 +30,7 @@ __all__ = [
     "ClusterNode",
     "Deployment",
     "GpuDevice",
+    "GpuSampling",
     "GpuSeries",
     "Installation",
     "Lease",

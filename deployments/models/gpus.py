@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from deployments.domain.gpus import Resolution, SourceKind
+from deployments.domain.gpus import NoData, Resolution, SourceKind
 from deployments.models.choices import choices
 from deployments.models.clusters import Cluster
 from deployments.models.deployments import Deployment
@@ -40,13 +40,41 @@ class MetricsSource(models.Model):
         return f"{self.kind} {self.namespace}/{self.name}"
 
 
+class GpuSampling(models.Model):
+    """How sampling a cluster's GPUs stands.
+
+    ``due_at`` is when the next round is sent to a worker, ``taken_until`` until when one is at it; each
+    taking raises ``epoch``, and a worker whose epoch is no longer the row's writes nothing.
+    ``sampled_at`` is the time of the newest figures, ``looked_at`` of the last search for sources.
+    ``no_data`` says why there are none (or why they name no pod), with what answered.
+    """
+
+    cluster = models.OneToOneField(Cluster, on_delete=models.CASCADE, related_name="gpu_sampling")
+    due_at = models.DateTimeField()
+    taken_until = models.DateTimeField(null=True)
+    epoch = models.PositiveBigIntegerField(default=0)
+    sampled_at = models.DateTimeField(null=True)
+    tried_at = models.DateTimeField(null=True)
+    looked_at = models.DateTimeField(null=True)
+    devices = models.PositiveIntegerField(default=0)
+    no_data = models.CharField(max_length=20, blank=True, choices=choices(NoData))
+    answered = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["due_at"], name="gpu_sampling_due")]
+
+    def __str__(self) -> str:
+        return f"GPUs of {self.cluster_id}"
+
+
 class GpuDevice(models.Model):
     """One GPU, or one MIG or partition instance of it, with its newest figures.
 
     ``key`` is its UUID (with the instance where it is split), else what the source tells devices apart
     by. A figure that the source does not give is None, never 0. Utilisation in percent, memory in
     bytes, temperature in degrees Celsius, power in watts; ``error`` is the newest error that the
-    device reports, "" for none. The holder is the pod that uses it, "" when idle or not told.
+    device reports, "" for none. The holder is the pod that uses it, "" when idle or not told;
+    ``shared_with`` lists the other pods ("namespace/name") where several share it by time-slicing.
     """
 
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="gpus")
@@ -66,6 +94,7 @@ class GpuDevice(models.Model):
     source = models.CharField(max_length=20, choices=choices(SourceKind))
     pod_namespace = models.CharField(max_length=63, blank=True)
     pod_name = models.CharField(max_length=253, blank=True)
+    shared_with = models.JSONField(default=list)
     deployment = models.ForeignKey(Deployment, null=True, on_delete=models.SET_NULL, related_name="gpus")
     sampled_at = models.DateTimeField()
     first_seen_at = models.DateTimeField()
@@ -81,7 +110,7 @@ class GpuDevice(models.Model):
 
 class GpuSeries(models.Model):
     """Figures of a device over one period, packed: an hour of samples, a day of five-minute
-    roll-ups, a month of hourly ones. See ``deployments.domain.gpus`` for the encoding."""
+    roll-ups, a month of hourly ones. See ``deployments.domain.gpu_series`` for the encoding."""
 
     device = models.ForeignKey(GpuDevice, on_delete=models.CASCADE, related_name="series")
     resolution = models.CharField(max_length=10, choices=choices(Resolution))

@@ -1,0 +1,247 @@
+"""How a device's figures over time are packed into bytes.
+
+A series is one blob for a period of a :class:`Resolution`: an hour of samples, a day of five-minute
+roll-ups, a month of hourly ones, all in UTC. It only ever grows at its end, so that a round of
+sampling appends some bytes to each blob and reads none. All numbers are little endian.
+
+    byte 0      version, 1
+    then rows, in the order of their time; each starts with 2 bytes, "when":
+      bit 15 = 0   figures: the seconds since the period's start (samples), or which five minutes or
+                   which hour of the period it is (roll-ups)
+      bit 15 = 1   a mark, valid from then on; bits 0-14 as above
+
+    sample   8 bytes   when:2  utilisation:1  temperature:1  power:2  memory:2
+    roll-up 21 bytes   when:2  samples:1, then smallest, mean and largest of each:
+                       utilisation:1+1+1  temperature:1+1+1  power:2+2+2  memory:2+2+2
+    mark    4 + n      when:2  kind:1  length:1  then so many bytes of UTF-8
+
+Units: utilisation in half percents, temperature in degrees Celsius, power in tenths of a watt, memory
+in steps of 16 MiB. The largest value of a field (255 or 65535) means that there is no figure; what is
+larger than fits counts as the largest that does. Kinds of marks: 1, who uses the device
+("namespace/pod", empty for nobody); 2, the error that it reports (empty for none). A blob says both
+at its start where they are not empty, so that it can be read without the one before it. A time without
+a row is a gap.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+
+from deployments.domain.gpus import Figure, Resolution
+
+VERSION = 1
+HEADER = bytes([VERSION])
+MEMORY_STEP = 16 * 1024 * 1024
+MARK_BIT = 0x8000
+_SAMPLE = struct.Struct("<HBBHH")
+_ROLLED = struct.Struct("<HB3B3B3H3H")
+_MARK = struct.Struct("<HBB")
+_WHEN = struct.Struct("<H")
+_NONE = {1: 0xFF, 2: 0xFFFF}
+
+FIGURES = (Figure.UTILISATION, Figure.TEMPERATURE, Figure.POWER, Figure.MEMORY)
+"""The figures in the order of their fields."""
+_FIELDS = ((2.0, 1), (1.0, 1), (10.0, 2), (1 / MEMORY_STEP, 2))  # scale and bytes of each
+
+
+class Unpackable(ValueError):
+    """A blob that this version cannot read: of another version, or cut."""
+
+
+class MarkKind(IntEnum):
+    HOLDER = 1
+    ERROR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The figures of one moment, None where there is none. ``at`` is as in the blob: see above."""
+
+    at: int
+    utilisation: float | None
+    temperature: float | None
+    power: float | None
+    memory_used: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Smallest, mean and largest of a figure in one roll-up."""
+
+    low: float
+    mean: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rolled:
+    """One roll-up: of how many samples, and the spread of each figure in the order of FIGURES."""
+
+    at: int
+    samples: int
+    spreads: tuple[Spread | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    at: int
+    kind: MarkKind
+    text: str
+
+
+Row = Sample | Rolled | Mark
+
+
+def period_of(resolution: Resolution, at: datetime) -> datetime:
+    """The start of the period that a time belongs to."""
+    at = at.astimezone(UTC)
+    if resolution is Resolution.RAW:
+        return at.replace(minute=0, second=0, microsecond=0)
+    if resolution is Resolution.FIVE_MINUTES:
+        return at.replace(hour=0, minute=0, second=0, microsecond=0)
+    return at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def step_of(resolution: Resolution) -> timedelta:
+    """What one unit of "when" is."""
+    return {
+        Resolution.RAW: timedelta(seconds=1),
+        Resolution.FIVE_MINUTES: timedelta(minutes=5),
+        Resolution.HOUR: timedelta(hours=1),
+    }[resolution]
+
+
+def when(resolution: Resolution, at: datetime) -> int:
+    """The place of a time in its period."""
+    return int((at - period_of(resolution, at)) / step_of(resolution))
+
+
+def _whole(value: float | None, scale: float, size: int) -> int:
+    if value is None:
+        return _NONE[size]
+    return min(_NONE[size] - 1, max(0, round(value * scale)))
+
+
+def _figure(whole: int, scale: float, size: int) -> float | None:
+    return None if whole == _NONE[size] else whole / scale
+
+
+def pack_sample(
+    at: int,
+    utilisation: float | None,
+    temperature: float | None,
+    power: float | None,
+    memory_used: float | None,
+) -> bytes:
+    """One row of an hour of samples; ``at`` in seconds since its start."""
+    return _SAMPLE.pack(
+        at,
+        0xFF if utilisation is None else min(0xFE, max(0, round(utilisation * 2))),
+        0xFF if temperature is None else min(0xFE, max(0, round(temperature))),
+        0xFFFF if power is None else min(0xFFFE, max(0, round(power * 10))),
+        0xFFFF if memory_used is None else min(0xFFFE, max(0, round(memory_used / MEMORY_STEP))),
+    )
+
+
+def pack_rolled(row: Rolled) -> bytes:
+    """One row of roll-ups."""
+    wholes: list[int] = []
+    for spread, (scale, size) in zip(row.spreads, _FIELDS, strict=True):
+        for value in (spread.low, spread.mean, spread.high) if spread else (None, None, None):
+            wholes.append(_whole(value, scale, size))
+    return _ROLLED.pack(row.at, min(255, row.samples), *wholes)
+
+
+def pack_mark(at: int, kind: MarkKind, text: str) -> bytes:
+    """A mark; its text is cut at 255 bytes, between two characters."""
+    raw = text.encode("utf-8", "replace")[:255].decode("utf-8", "ignore").encode()
+    return _MARK.pack(MARK_BIT | at, kind, len(raw)) + raw
+
+
+def unpack(resolution: Resolution, packed: bytes | memoryview) -> Iterator[Row]:
+    """The rows of a blob, in order. Raises :class:`Unpackable`, where it is cut after its whole rows."""
+    data = bytes(packed)
+    if data[:1] != HEADER:
+        raise Unpackable(f"version {data[0] if data else 'none'} of a series is not known")
+    rolled = resolution is not Resolution.RAW
+    size = _ROLLED.size if rolled else _SAMPLE.size
+    place, end = 1, len(data)
+    try:
+        while place < end:
+            if data[place + 1] & 0x80:
+                at, kind, length = _MARK.unpack_from(data, place)
+                place += _MARK.size
+                if place + length > end:
+                    raise Unpackable("a series ends within a mark")
+                yield Mark(at & ~MARK_BIT, MarkKind(kind), data[place : place + length].decode())
+                place += length
+            else:
+                yield _rolled(data, place) if rolled else _sample(data, place)
+                place += size
+    except (struct.error, IndexError) as error:
+        raise Unpackable("a series ends within a row") from error
+
+
+def _sample(data: bytes, place: int) -> Sample:
+    at, utilisation, temperature, power, memory = _SAMPLE.unpack_from(data, place)
+    return Sample(
+        at,
+        None if utilisation == 0xFF else utilisation / 2,
+        None if temperature == 0xFF else float(temperature),
+        None if power == 0xFFFF else power / 10,
+        None if memory == 0xFFFF else float(memory * MEMORY_STEP),
+    )
+
+
+def _rolled(data: bytes, place: int) -> Rolled:
+    at, samples, *wholes = _ROLLED.unpack_from(data, place)
+    spreads: list[Spread | None] = []
+    for n, (scale, size) in enumerate(_FIELDS):
+        low, mean, high = (_figure(whole, scale, size) for whole in wholes[3 * n : 3 * n + 3])
+        spreads.append(None if low is None or mean is None or high is None else Spread(low, mean, high))
+    return Rolled(at, samples, tuple(spreads))
+
+
+@dataclass
+class _Running:
+    """Smallest, sum and largest of the figures seen so far."""
+
+    weight: float = 0.0
+    total: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+
+    def add(self, low: float, mean: float, high: float, weight: float) -> None:
+        self.low = min(self.low, low) if self.weight else low
+        self.high = max(self.high, high) if self.weight else high
+        self.total += mean * weight
+        self.weight += weight
+
+    @property
+    def spread(self) -> Spread | None:
+        return Spread(self.low, self.total / self.weight, self.high) if self.weight else None
+
+
+def roll_up(at: int, rows: list[Sample] | list[Rolled]) -> Rolled | None:
+    """One roll-up of samples, or of finer roll-ups; None of nothing."""
+    if not rows:
+        return None
+    running = [_Running() for _ in FIGURES]
+    samples = 0
+    for row in rows:
+        if isinstance(row, Sample):
+            samples += 1
+            values = (row.utilisation, row.temperature, row.power, row.memory_used)
+            for run, value in zip(running, values, strict=True):
+                if value is not None:
+                    run.add(value, value, value, 1)
+        else:
+            samples += row.samples
+            for run, spread in zip(running, row.spreads, strict=True):
+                if spread is not None:
+                    run.add(spread.low, spread.mean, spread.high, row.samples)
+    return Rolled(at, samples, tuple(run.spread for run in running))
