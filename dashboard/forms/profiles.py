@@ -311,12 +311,17 @@ class ImportForm(forms.Form):
     file = forms.FileField(label=_("Or a file"), required=False)
 
 
-class SaveImportForm(forms.Form):
-    """What an imported profile is called. ``held`` is the sealed file, so that no secret of it is shown."""
+class AboutForm(forms.Form):
+    """What a profile is called, and what for."""
 
     name = forms.CharField(label=_("Name"), max_length=80)
-    team = forms.ModelChoiceField(label=_("Team"), queryset=Team.objects.none(), empty_label=None)
     description = forms.CharField(label=_("Description"), required=False, max_length=500)
+
+
+class SaveImportForm(AboutForm):
+    """What an imported profile is called. ``held`` is the sealed file, so that no secret of it is shown."""
+
+    team = forms.ModelChoiceField(label=_("Team"), queryset=Team.objects.none(), empty_label=None)
     held = forms.CharField(widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, teams: list[Team], **kwargs: Any) -> None:

@@ -45,6 +45,7 @@ ACTS: Mapping[str, tuple[str, Words, Words]] = {
     "profile.create": ("profiles", gettext_lazy("made the profile"), gettext_lazy("make a profile")),
     "profile.save": ("profiles", gettext_lazy("saved the profile"), gettext_lazy("save the profile")),
     "profile.write": ("profiles", gettext_lazy("saved the profile"), gettext_lazy("save the profile")),
+    "profile.rename": ("profiles", gettext_lazy("renamed"), gettext_lazy("rename")),
     "profile.archive": ("profiles", gettext_lazy("archived"), gettext_lazy("archive")),
     "user.create": ("user", gettext_lazy("made the account"), gettext_lazy("make an account")),
 }

@@ -19,6 +19,7 @@ from dashboard.forms.clusters import RemoveForm
 from dashboard.forms.faults import place, sentence
 from dashboard.forms.files import MAX_FILE, ReadFile, read_file
 from dashboard.forms.profiles import (
+    AboutForm,
     ImportForm,
     NewProfileForm,
     SaveImportForm,
@@ -231,6 +232,29 @@ def export(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
+def rename(request: HttpRequest, pk: int) -> HttpResponse:
+    """Another name or description; no revision is made."""
+    who = actor(request)
+    page = selector.profile_page(who, pk)
+    if not page.may_write:
+        raise Denied("Renaming needs the role maintainer.", remedy="Ask an owner of the team.")
+    about = {"name": page.profile.name, "description": page.profile.description}
+    form = AboutForm(request.POST if request.method == "POST" else None, initial=about)
+    if form.is_valid():
+        try:
+            commands.rename_profile(who, profile_id=pk, **form.cleaned_data)
+        except InvalidInput as error:
+            place(form, error)
+        except Conflict as error:
+            place(form, error, conflict_field="name")
+        else:
+            messages.success(request, _("%(name)s was saved.") % {"name": form.cleaned_data["name"]})
+            return HttpResponseRedirect(reverse("profile", args=[pk]))
+    values = {"profile": page.profile, "form": form}
+    return render(request, "profiles/rename.html", values, status=422 if form.is_bound else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
 def archive(request: HttpRequest, pk: int) -> HttpResponse:
     """Take a profile out of the lists, after asking."""
     who = actor(request)
@@ -329,5 +353,6 @@ urlpatterns = [
     path("<int:pk>/", profile, name="profile"),
     path("<int:pk>/edit", edit, name="profile_edit"),
     path("<int:pk>/export", export, name="profile_export"),
+    path("<int:pk>/rename", rename, name="profile_rename"),
     path("<int:pk>/archive", archive, name="profile_archive"),
 ]

@@ -1,4 +1,4 @@
-"""Profiles: created, saved as a new revision, archived."""
+"""Profiles: created, saved as a new revision, renamed, archived."""
 
 from __future__ import annotations
 
@@ -40,15 +40,11 @@ def create_profile(
     :class:`Conflict` where the team has one of that name."""
     team = lookup.team(actor, team_id)
     require(actor, Action.WRITE_PROFILE, Subject("profile", name=name, team_id=team.pk))
-    name = name.strip()
-    if not name or len(name) > 80 or not name.isprintable():
-        raise InvalidInput("A profile's name has 1 to 80 printable characters.", field="name")
-    if len(description) > 500:
-        raise InvalidInput("The description is longer than 500 characters.", field="description")
+    name, description = _about(name, description)
     try:
         with transaction.atomic():
             profile = Profile.objects.create(
-                team=team, name=name, description=description.strip(), created_by_id=actor.user_id
+                team=team, name=name, description=description, created_by_id=actor.user_id
             )
     except IntegrityError as error:
         raise Conflict(
@@ -107,6 +103,36 @@ def save_revision(
     return revision
 
 
+@command(Action.WRITE_PROFILE)
+def rename_profile(actor: Actor, *, profile_id: int, name: str, description: str) -> Profile:
+    """Call a profile otherwise, or say otherwise what it is for. Its revisions and what was installed
+    from them stay as they are.
+
+    Raises :class:`InvalidInput` with the field, :class:`Conflict` where the team has another one of
+    that name or the profile is archived.
+    """
+    profile = lookup.profile(actor, profile_id)
+    require(actor, Action.WRITE_PROFILE, of_profile(profile))
+    if profile.archived_at is not None:
+        raise Conflict("This profile is archived.")
+    name, description = _about(name, description)
+    before = {"name": profile.name, "description": profile.description}
+    after = {"name": name, "description": description}
+    if after == before:
+        return profile
+    try:
+        with transaction.atomic():
+            Profile.objects.filter(pk=profile.pk).update(**after, version=F("version") + 1)
+    except IntegrityError as error:
+        raise Conflict(
+            f"{profile.team.name} has a profile named {name} already.", remedy="Choose another name."
+        ) from error
+    profile.refresh_from_db()
+    announce("profile", profile.pk, profile.version, team=profile.team_id)
+    audit.record(actor, "profile.rename", of_profile(profile), before=before, after=after)
+    return profile
+
+
 @command(Action.ARCHIVE_PROFILE)
 def archive_profile(actor: Actor, *, profile_id: int, reason: str = "") -> None:
     """Take a profile out of the lists. Deployments made from it go on, and its revisions stay."""
@@ -123,6 +149,15 @@ def archive_profile(actor: Actor, *, profile_id: int, reason: str = "") -> None:
 def read_secrets(revision: Revision) -> Secrets:
     """The decrypted secrets of a revision. Raises :class:`Unreadable`."""
     return Secrets(**vault.unseal(revision.secrets)) if revision.secrets else Secrets()
+
+
+def _about(name: str, description: str) -> tuple[str, str]:
+    name, description = name.strip(), description.strip()
+    if not name or len(name) > 80 or not name.isprintable():
+        raise InvalidInput("A profile's name has 1 to 80 printable characters.", field="name")
+    if len(description) > 500:
+        raise InvalidInput("The description is longer than 500 characters.", field="description")
+    return name, description
 
 
 def _save(actor: Actor, profile: Profile, spec: StackSpec, secrets: Secrets, note: str) -> Revision:

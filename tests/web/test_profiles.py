@@ -23,7 +23,7 @@ from deployments.domain.spec import (
     spec_from_json,
 )
 from deployments.domain.states import Role
-from deployments.models import Profile, Revision
+from deployments.models import AuditEntry, Profile, Revision
 from tests import factories as make
 
 pytestmark = pytest.mark.django_db
@@ -192,9 +192,44 @@ def test_roles(client: Client, writer):
     client.force_login(make.make_member(make.default_team(), Role.VIEWER))
     assert client.get(reverse("profile", args=[revision.profile_id])).status_code == 200
     assert client.get(reverse("profile_edit", args=[revision.profile_id])).status_code == 403
+    assert client.get(reverse("profile_rename", args=[revision.profile_id])).status_code == 403
     assert client.get(reverse("profile_new")).status_code == 403
     client.force_login(make.make_user())
     assert client.get(reverse("profile", args=[revision.profile_id])).status_code == 404
+
+
+def test_a_profile_is_renamed_without_a_new_revision(client: Client, writer):
+    profile = make.make_revision(writer, name="small").profile
+    where = reverse("profile_rename", args=[profile.pk])
+    assert 'value="small"' in client.get(where).content.decode()
+    answer = client.post(where, {"name": " Tiny ", "description": "for trying out"}, follow=True)
+    assert "Tiny" in answer.content.decode() and "for trying out" in answer.content.decode()
+    profile.refresh_from_db()
+    assert (profile.name, profile.description, profile.revisions.count()) == ("Tiny", "for trying out", 1)
+    entry = AuditEntry.objects.latest("sequence")
+    assert entry.action == "profile.rename"
+    assert (entry.before["name"], entry.after["name"]) == ("small", "Tiny")
+    assert client.post(where, {"name": "Tiny", "description": "for trying out"}).status_code == 302
+    assert AuditEntry.objects.latest("sequence") == entry, "nothing was changed, so nothing is on record"
+
+
+@pytest.mark.parametrize(
+    "given, field",
+    [
+        ({"name": "LARGE"}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "a\x07b"}, "name"),
+        ({"name": "x", "description": "y" * 501}, "description"),
+    ],
+)
+def test_a_name_that_cannot_be_is_said_at_the_field(client: Client, writer, given, field):
+    make.make_revision(writer, name="large")
+    profile = make.make_revision(writer, name="small").profile
+    answer = client.post(reverse("profile_rename", args=[profile.pk]), given)
+    assert answer.status_code == 422
+    assert list(answer.context["form"].errors) == [field]
+    profile.refresh_from_db()
+    assert profile.name == "small"
 
 
 def test_archiving_takes_it_out_of_the_list(client: Client, writer):
