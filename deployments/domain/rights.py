@@ -76,14 +76,15 @@ NAMESPACE_RIGHTS: tuple[Right, ...] = tuple(
 # What makes checks sharper; without them preflight says that it cannot tell, and an uninstall leaves the
 # namespace that it made.
 HELPFUL_RIGHTS: tuple[Right, ...] = (
-    Right(
-        "storage.k8s.io", "storageclasses", "list", cluster_wide=True, needed_for="check the storage class"
-    ),
-    Right(
-        "networking.k8s.io", "ingressclasses", "list", cluster_wide=True, needed_for="check the ingress class"
-    ),
-    Right(
-        "networking.k8s.io", "ingresses", "list", cluster_wide=True, needed_for="see whether a host is taken"
+    *(
+        Right(group, resource, verb, cluster_wide=True, needed_for=purpose)
+        for group, resource, purpose in (
+            ("", "nodes", "see the nodes, and what is free on them"),
+            ("storage.k8s.io", "storageclasses", "check the storage class"),
+            ("networking.k8s.io", "ingressclasses", "check the ingress class"),
+            ("networking.k8s.io", "ingresses", "see whether a host is taken"),
+        )
+        for verb in ("list", "watch")
     ),
     Right(
         "apps",
