@@ -5,6 +5,7 @@ Recorded transcripts 05 (tokens), 17 (scale, status, eviction, binding), 28 (pro
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
@@ -317,7 +318,8 @@ def _log_options(call: Call, pod: Object) -> tuple[str, dict[str, Any]]:
             why = "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified"
             causes.append(Cause("FieldValueForbidden", why, "[]"))
         else:
-            since = max(1, int(call.server.store.clock() - moment))
+            # Rounded up: what was written since then is never left out.
+            since = max(1, math.ceil(call.server.store.clock() - moment))
     if query.get("stream"):
         causes.append(Cause("FieldValueForbidden", "Forbidden: may not be specified", "stream"))
     if causes:

@@ -82,4 +82,5 @@ def _rendered(stamp: float, line: str, timestamps: bool) -> bytes:
     if timestamps:
         moment = datetime.fromtimestamp(stamp, UTC)
         prefix = f"{moment:%Y-%m-%dT%H:%M:%S}.{int(stamp % 1 * 1e9):09d}Z "
-    return f"{prefix}{line}\n".encode()
+    # Programs write bytes: those that are no UTF-8 stand in the text as surrogates.
+    return f"{prefix}{line}\n".encode("utf-8", "surrogateescape")
