@@ -10,6 +10,7 @@ from deployments.gateways.kubernetes.kubeconfig import (
     import_context,
     read_kubeconfig,
 )
+from deployments.gateways.kubernetes.logs import LogQuery, OpenLog, open_log
 from deployments.gateways.kubernetes.objects import (
     Decision,
     Identity,
@@ -32,7 +33,9 @@ __all__ = [
     "Identity",
     "KubeContext",
     "KubeconfigFile",
+    "LogQuery",
     "ObjectRef",
+    "OpenLog",
     "Page",
     "ProxyAnswer",
     "ResourceKind",
@@ -46,6 +49,7 @@ __all__ = [
     "connect",
     "import_context",
     "in_cluster_credential",
+    "open_log",
     "parent_object",
     "proxy_path",
     "prune_candidates",

@@ -13,7 +13,7 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, unquote
@@ -264,6 +264,18 @@ def async_proxy_client(
     Sends the cluster's credential, follows no redirect, reads no environment. The caller closes it,
     keeps it (connections are reused) and judges answers with :func:`api_error`.
     """
+    return async_client(credential, _check_request, allow_loopback=allow_loopback, timeouts=timeouts)
+
+
+def async_client(
+    credential: ClusterCredential,
+    check: Callable[[httpx.Request], Awaitable[None]],
+    *,
+    allow_loopback: bool,
+    timeouts: Timeouts | None = None,
+) -> httpx.AsyncClient:
+    """An asynchronous client of the API server. ``check`` sees every request before the credential is
+    sent with it, and raises for one that is not meant to be."""
     limits = timeouts or Timeouts()
     return httpx.AsyncClient(
         base_url=credential.server.rstrip("/"),
@@ -273,7 +285,7 @@ def async_proxy_client(
         trust_env=False,
         follow_redirects=False,
         timeout=httpx.Timeout(limits.read, connect=limits.connect),
-        event_hooks={"request": [_check_request]},
+        event_hooks={"request": [check]},
     )
 
 
@@ -435,4 +447,12 @@ class _AsyncTransport(httpx.AsyncHTTPTransport):
         return await super().handle_async_request(request)
 
 
-__all__ = ["ProxyAnswer", "ProxyCalls", "api_error", "async_proxy_client", "proxy_path", "safe_path"]
+__all__ = [
+    "ProxyAnswer",
+    "ProxyCalls",
+    "api_error",
+    "async_client",
+    "async_proxy_client",
+    "proxy_path",
+    "safe_path",
+]
