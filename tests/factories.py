@@ -18,6 +18,7 @@ from deployments.commands.profiles import create_profile
 from deployments.domain.actors import Actor
 from deployments.domain.spec import Secrets, StackSpec
 from deployments.domain.states import Role, SiteRole
+from deployments.domain.team_names import skeleton
 from deployments.models import Cluster, Membership, Revision, Team, User
 from deployments.selectors.actors import actor_for
 
@@ -32,7 +33,7 @@ def default_team() -> Team:
 
 
 def make_team(name: str) -> Team:
-    return Team.objects.create(name=name, slug=name.lower())
+    return Team.objects.create(name=name, skeleton=skeleton(name), slug=name.lower())
 
 
 def make_user(name: str = "", *, site_role: SiteRole = SiteRole.NONE) -> User:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from deployments.models.audit import AuditEntry, AuditHead
+from deployments.models.audit import (
+    AuditCheckpoint,
+    AuditEntry,
+    AuditGap,
+    AuditGate,
+    AuditHead,
+    AuditRetention,
+    AuditTally,
+    AuditVerification,
+)
 from deployments.models.clusters import Cluster, ClusterGrant
 from deployments.models.deployments import Deployment, OwnedObject, Release
 from deployments.models.gpus import GpuDevice, GpuSampling, GpuSeries, MetricsSource
@@ -19,12 +28,18 @@ from deployments.models.operations import (
     PullWaiter,
 )
 from deployments.models.profiles import Profile, Revision
-from deployments.models.teams import Membership, Team, User
+from deployments.models.teams import Invitation, Membership, Team, User
 
 __all__ = [
     "ActivePull",
+    "AuditCheckpoint",
     "AuditEntry",
+    "AuditGap",
+    "AuditGate",
     "AuditHead",
+    "AuditRetention",
+    "AuditTally",
+    "AuditVerification",
     "Cluster",
     "ClusterGrant",
     "ClusterNode",
@@ -33,6 +48,7 @@ __all__ = [
     "GpuSampling",
     "GpuSeries",
     "Installation",
+    "Invitation",
     "Lease",
     "Membership",
     "MetricsSource",

@@ -17,6 +17,7 @@ from deployments.domain.errors import Denied
 from deployments.domain.spec import ChatSpec, IngressSpec, ModelSpec, StackSpec, StorageMode, StorageSpec
 from deployments.domain.states import Health, OperationKind, OperationState, Role
 from deployments.models import Deployment, Operation, OwnedObject, Team
+from tests.factories import make_team
 from tests.web import rows
 
 pytestmark = pytest.mark.django_db
@@ -199,7 +200,7 @@ def test_fragments_are_the_regions_alone(signed_in: Client, deployment: Deployme
 @pytest.mark.parametrize("way", ["", "uninstall", "upgrade", "chat", "releases/1/"])
 def test_another_team_finds_nothing(client: Client, deployment: Deployment, way: str) -> None:
     rows.release(deployment, 1, [service(1)])
-    client.force_login(rows.person("stranger", Team.objects.create(name="Other", slug="other")))
+    client.force_login(rows.person("stranger", make_team("Other")))
     html(client, f"/deployments/{deployment.pk}/{way}", 404)
 
 

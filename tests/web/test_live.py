@@ -152,7 +152,7 @@ def test_without_redis_the_page_is_told_to_poll(site: str, viewer: User) -> None
 
 def test_a_member_hears_of_his_team_and_of_no_other(site: str, redis_url: str, viewer: User) -> None:
     mine = Team.objects.get(slug="default")
-    other = Team.objects.create(name="Other", slug="other")
+    other = make_team("Other")
     with listening(site, cookies(viewer)) as reader:
         announcing.announce("deployment", 1, 5, team=other.pk)
         announcing.announce("operation", 9, 1)
@@ -202,7 +202,7 @@ def test_a_new_role_is_heard_without_a_new_stream(
     site: str, redis_url: str, viewer: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "CHECK_EVERY", 0.1)
-    other = Team.objects.create(name="Other", slug="other")
+    other = make_team("Other")
     with listening(site, cookies(viewer)) as reader:
         Membership.objects.create(team=other, user=viewer, role=Role.VIEWER)
         heard = threading.Event()

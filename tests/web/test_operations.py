@@ -9,6 +9,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from deployments.domain.states import OperationKind, OperationState, Role
 from deployments.models import Deployment, Operation, OperationLog, Team
+from tests.factories import make_team
 from tests.web import rows
 
 pytestmark = pytest.mark.django_db
@@ -118,7 +119,7 @@ def test_a_viewer_sees_and_changes_nothing(client: Client, team: Team, deploymen
 
 @pytest.mark.parametrize("way", ["", "cancel", "log"])
 def test_another_team_finds_nothing(client: Client, deployment: Deployment, way: str) -> None:
-    other = Team.objects.create(name="Other", slug="other")
+    other = make_team("Other")
     client.force_login(rows.person("stranger", other))
     install = rows.operation(deployment)
     html(client, f"/operations/{install.pk}/{way}", 404)

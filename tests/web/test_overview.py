@@ -14,6 +14,7 @@ from deployments.domain.subjects import Subject
 from deployments.ledger import audit
 from deployments.models import Team
 from deployments.selectors.actors import actor_for
+from tests.factories import make_team
 from tests.web import rows
 
 pytestmark = pytest.mark.django_db
@@ -77,7 +78,7 @@ def test_running_work_shows_how_far_its_pulls_are_and_not_each_pull(signed_in: C
 
 
 def test_changes_of_other_teams_stay_unseen(signed_in: Client, team: Team) -> None:
-    other = Team.objects.create(name="Other", slug="other")
+    other = make_team("Other")
     actor = actor_for(rows.person("stranger", other), "127.0.0.1")
     rows.deployment(rows.revision(team), rows.cluster())
     audit.record(actor, "deployment.install", Subject("deployment", "9", "c/ns/secret", other.pk))
