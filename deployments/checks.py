@@ -12,13 +12,27 @@ from typing import Any
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections
 
+_TABLES = {"": "entry", "checkpoint_": "checkpoint", "gap_": "gap"}
+
+
+def _expected(*acts: str) -> set[tuple[str, str]]:
+    return {
+        (f"audit_{part}no_{act}", f"deployments_audit{table}")
+        for part, table in _TABLES.items()
+        for act in acts
+    }
+
+
+# (trigger, table)
 TRIGGERS = {
-    "sqlite": {"audit_no_update", "audit_no_delete"},
-    "postgresql": {"audit_no_update", "audit_no_delete", "audit_no_truncate"},
+    "sqlite": {*_expected("update", "delete"), ("audit_no_replace", "deployments_auditentry")},
+    "postgresql": _expected("update", "delete", "truncate"),
 }
+# A trigger that is switched off (tgenabled D) is as good as none.
 _NAMES = {
-    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
-    "postgresql": "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal",
+    "sqlite": "SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger'",
+    "postgresql": "SELECT tgname, relname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid "
+    "WHERE NOT tgisinternal AND tgenabled <> 'D'",
 }
 
 
@@ -31,12 +45,12 @@ def audit_triggers(databases: Sequence[str] | None = None, **_: Any) -> list[Che
             continue
         with connection.cursor() as cursor:
             cursor.execute(_NAMES[connection.vendor])
-            present = {row[0] for row in cursor.fetchall()}
+            present = {(str(name), str(table)) for name, table in cursor.fetchall()}
         missing = TRIGGERS[connection.vendor] - present
         if missing:
             found.append(
                 Error(
-                    f"The audit is not protected: trigger {', '.join(sorted(missing))} is missing.",
+                    f"The audit is not protected: trigger {', '.join(sorted(name for name, _table in missing))} is missing.",
                     hint="Run `python manage.py migrate`; if it is still missing, the last migration "
                     "rebuilt the table without recreating it.",
                     id="deployments.E001",

@@ -8,6 +8,7 @@ from django.apps import apps
 from django.db import connection
 
 _GROUND = import_module("deployments.migrations.0002_ground")
+_PROOF = import_module("deployments.migrations.0006_audit_proof")
 
 
 def lay_rows() -> None:
@@ -20,6 +21,6 @@ def lay_rows() -> None:
 def set_triggers(*, present: bool) -> None:
     """The audit's triggers: there, or not."""
     with connection.schema_editor() as editor:
-        _GROUND.no_triggers(apps, editor)
+        _PROOF.no_triggers(apps, editor)
         if present:
-            _GROUND.triggers(apps, editor)
+            _PROOF.triggers(apps, editor)

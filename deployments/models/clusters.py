@@ -22,6 +22,7 @@ class Cluster(models.Model):
     credential = models.BinaryField()
     credential_kind = models.CharField(max_length=20)  # token, certificate, in-cluster
     simulated = models.BooleanField(default=False)
+    reason_required = models.BooleanField(default=False)  # whoever changes something here says why
     uid = models.CharField(max_length=64, blank=True)
     foreign_uid = models.CharField(max_length=64, blank=True)
     kubernetes_version = models.CharField(max_length=64, blank=True)
