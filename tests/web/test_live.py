@@ -27,6 +27,7 @@ from dashboard.views import live
 from deployments.domain.states import Role, SiteRole
 from deployments.ledger import announce as announcing
 from deployments.models import Membership, Team, User
+from tests.factories import make_team
 
 pytestmark = pytest.mark.django_db(transaction=True)
 publish = announcing._publish  # the one that tests/conftest.py puts out of action
