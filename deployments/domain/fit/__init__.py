@@ -1,0 +1,31 @@
+"""Would it fit: the scheduler's arithmetic as a pure function over plain values.
+
+    fit = replicas([node_of(raw, sums, pods), ...], shape_of(template, namespace), 2)
+    fit.answer, fit.placed, [(item.node.name, item.takes, item.reasons) for item in fit.nodes]
+
+Rules: kube-scheduler 1.36 (plugins NodeUnschedulable, TaintToleration, NodeAffinity, NodeResourcesFit,
+VolumeBinding, InterPodAffinity). Preemption is left out: nobody should have to lose a pod for this one.
+"""
+
+from __future__ import annotations
+
+from deployments.domain.fit.filters import Reason, Why, amount
+from deployments.domain.fit.place import Answer, Fit, NodeAnswer, place, replicas
+from deployments.domain.fit.shapes import Neighbours, Node, PodShape, Taint, node_of, shape_of
+
+__all__ = [
+    "Answer",
+    "Fit",
+    "Neighbours",
+    "Node",
+    "NodeAnswer",
+    "PodShape",
+    "Reason",
+    "Taint",
+    "Why",
+    "amount",
+    "node_of",
+    "place",
+    "replicas",
+    "shape_of",
+]
