@@ -84,90 +84,36 @@ class Stream:
         return lines
 
 
-class Hub:
-    """The streams of one event loop."""
+class Checker:
+    """Looks every few seconds whether those who read streams on one event loop still may."""
 
     def __init__(self) -> None:
         self._streams: set[Stream] = set()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._joining = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
 
-    async def join(self, stream: Stream) -> None:
-        """Raises :class:`Unavailable` where Redis does not answer or there are too many streams."""
-        if len(self._streams) >= MOST_STREAMS:
-            raise Unavailable("too many streams are open")
-        async with self._joining:
-            if not self._tasks:
-                await self._connect()
-            self._streams.add(stream)
+    def watch(self, stream: Stream) -> None:
+        """``stream`` is ended when its reader loses a role, the session or the account."""
+        self._streams.add(stream)
+        if self._task is None or self._task.done():
+            # A task of its own context: it outlives the request that happened to start it.
+            self._task = asyncio.get_running_loop().create_task(self._check(), context=Context())
 
-    def leave(self, stream: Stream) -> None:
+    def forget(self, stream: Stream) -> None:
         self._streams.discard(stream)
-
-    async def _connect(self) -> None:
-        client = redis.asyncio.Redis.from_url(
-            settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=5, health_check_interval=10
-        )
-        channel = client.pubsub()
-        try:
-            await channel.subscribe(CHANNEL)
-            if await channel.get_message(timeout=1.0) is None:
-                raise Unavailable("Redis does not confirm the subscription")
-        except (RedisError, OSError, Unavailable) as error:
-            await _close(channel, client)
-            raise Unavailable(str(error)) from error
-        # Tasks of their own context: they outlive the request that happened to start them.
-        loop = asyncio.get_running_loop()
-        self._tasks = [
-            loop.create_task(self._read(channel, client), context=Context()),
-            loop.create_task(self._check(), context=Context()),
-        ]
-
-    async def _read(self, channel: redis.asyncio.client.PubSub, client: redis.asyncio.Redis) -> None:
-        try:
-            while self._streams or self._joining.locked():
-                message = await channel.get_message(ignore_subscribe_messages=True, timeout=1.0)
-                if message is not None and message.get("type") == "message":
-                    self._spread(message["data"])
-        except (RedisError, OSError) as error:
-            log.warning("changes cannot be read for now: %s", error)
-        finally:
-            self._end_all()
-            await _close(channel, client)
-
-    def _spread(self, data: bytes) -> None:
-        try:
-            line = orjson.loads(data)
-            about, version, team = str(line["o"]), int(line["v"]), line.get("t")
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
-            log.warning("a line on the channel %s is not one of ours", CHANNEL)
-            return
-        kind = about.partition(":")[0]
-        event = b"data: " + orjson.dumps({"o": about, "v": version}) + b"\n\n"
-        for stream in self._streams:
-            if stream.concerns(kind, team):
-                stream.offer(event)
-
-    def _end_all(self) -> None:
-        for stream in self._streams:
-            stream.end()
-        self._streams.clear()
-        for task in self._tasks:
-            if task is not asyncio.current_task():
-                task.cancel()
-        self._tasks = []
 
     async def _check(self) -> None:
         loop = asyncio.get_running_loop()
         with ThreadPoolExecutor(1, "stream-rights") as executor:
-            while True:
+            while self._streams:
                 await asyncio.sleep(CHECK_EVERY)
                 streams = list(self._streams)
                 try:
                     found = await loop.run_in_executor(executor, _standing_of, streams)
                 except DatabaseError as error:
                     log.warning("rights cannot be checked, so all streams end: %s", error)
-                    self._end_all()
+                    for stream in self._streams:
+                        stream.end()
+                    self._streams.clear()
                     return
                 for stream in streams:
                     self._judge(stream, *found)
@@ -193,6 +139,78 @@ class Hub:
             site_role=now.site_role,
             roles=now.roles,
         )
+
+
+class Hub:
+    """The streams of changes of one event loop."""
+
+    def __init__(self) -> None:
+        self._streams: set[Stream] = set()
+        self._reader: asyncio.Task[None] | None = None
+        self._joining = asyncio.Lock()
+
+    async def join(self, stream: Stream) -> None:
+        """Raises :class:`Unavailable` where Redis does not answer or there are too many streams."""
+        if len(self._streams) >= MOST_STREAMS:
+            raise Unavailable("too many streams are open")
+        async with self._joining:
+            if self._reader is None:
+                await self._connect()
+            self._streams.add(stream)
+            checker().watch(stream)
+
+    def leave(self, stream: Stream) -> None:
+        self._streams.discard(stream)
+        checker().forget(stream)
+
+    async def _connect(self) -> None:
+        client = redis.asyncio.Redis.from_url(
+            settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=5, health_check_interval=10
+        )
+        channel = client.pubsub()
+        try:
+            await channel.subscribe(CHANNEL)
+            if await channel.get_message(timeout=1.0) is None:
+                raise Unavailable("Redis does not confirm the subscription")
+        except (RedisError, OSError, Unavailable) as error:
+            await _close(channel, client)
+            raise Unavailable(str(error)) from error
+        # A task of its own context: it outlives the request that happened to start it.
+        loop = asyncio.get_running_loop()
+        self._reader = loop.create_task(self._read(channel, client), context=Context())
+
+    async def _read(self, channel: redis.asyncio.client.PubSub, client: redis.asyncio.Redis) -> None:
+        try:
+            while self._streams or self._joining.locked():
+                message = await channel.get_message(ignore_subscribe_messages=True, timeout=1.0)
+                if message is not None and message.get("type") == "message":
+                    self._spread(message["data"])
+                self._streams -= {stream for stream in self._streams if stream.ended}
+        except (RedisError, OSError) as error:
+            log.warning("changes cannot be read for now: %s", error)
+        finally:
+            self._end_all()
+            await _close(channel, client)
+
+    def _spread(self, data: bytes) -> None:
+        try:
+            line = orjson.loads(data)
+            about, version, team = str(line["o"]), int(line["v"]), line.get("t")
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
+            log.warning("a line on the channel %s is not one of ours", CHANNEL)
+            return
+        kind = about.partition(":")[0]
+        event = b"data: " + orjson.dumps({"o": about, "v": version}) + b"\n\n"
+        for stream in self._streams:
+            if stream.concerns(kind, team):
+                stream.offer(event)
+
+    def _end_all(self) -> None:
+        for stream in self._streams:
+            stream.end()
+            checker().forget(stream)
+        self._streams.clear()
+        self._reader = None
 
 
 def _keeps(actor: Actor, now: Standing) -> bool:
@@ -224,8 +242,14 @@ async def _close(channel: redis.asyncio.client.PubSub, client: redis.asyncio.Red
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
+_checkers: WeakKeyDictionary[asyncio.AbstractEventLoop, Checker] = WeakKeyDictionary()
 
 
 def hub() -> Hub:
     """The hub of the running event loop: one a process, as the server runs one loop."""
     return _hubs.setdefault(asyncio.get_running_loop(), Hub())
+
+
+def checker() -> Checker:
+    """The checker of the running event loop, for every kind of stream."""
+    return _checkers.setdefault(asyncio.get_running_loop(), Checker())
