@@ -125,3 +125,9 @@ def why(reason: NoData, answered: str = "") -> Why:
 def fresh(sampled_at: datetime | None, now: datetime) -> bool:
     """Whether figures of then may be shown as those of now."""
     return sampled_at is not None and now - sampled_at <= STALE_AFTER
+
+
+def is_gpu(resource: str) -> bool:
+    """Whether an extended resource is GPUs or parts of them (NVIDIA/k8s-device-plugin and
+    ROCm/k8s-device-plugin, their resource naming)."""
+    return resource.startswith(("nvidia.com/gpu", "nvidia.com/mig-", "amd.com/"))

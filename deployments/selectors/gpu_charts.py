@@ -1,0 +1,282 @@
+"""Figures of GPUs over time, as charts take them: one list of times, one list of values per device.
+
+The range chooses what is read: samples for a few hours, five-minute roll-ups for some days, hourly
+ones beyond. What is not rolled up yet is taken from the finer series, so that a chart ends where the
+figures end. A time without a figure is None: a gap, not 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from deployments.domain.actors import Actor
+from deployments.domain.gpu_series import (
+    FIGURES,
+    Mark,
+    MarkKind,
+    Sample,
+    period_of,
+    step_of,
+    unpack,
+)
+from deployments.domain.gpus import Figure, Resolution
+from deployments.models import GpuSeries
+from deployments.selectors.gpus import visible
+
+MOST_DEVICES = 64
+MOST_POINTS = 2000
+RAW_UP_TO = timedelta(hours=3)
+FIVE_MINUTES_UP_TO = timedelta(days=4)
+SAMPLE_EVERY = 15  # seconds
+_NICE = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800)
+_GIB = 2.0**30
+_DIGITS = {Figure.UTILISATION: 1, Figure.TEMPERATURE: 0, Figure.POWER: 0, Figure.MEMORY: 2}
+UNITS = {Figure.UTILISATION: "%", Figure.TEMPERATURE: "°C", Figure.POWER: "W", Figure.MEMORY: "GiB"}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """``times`` are Unix seconds, ``step`` apart, each the start of a span; ``lines`` gives each device
+    as many values in ``unit``, None for a gap. ``uplot`` is the whole as uPlot takes it, the lines in
+    the order of ``lines``."""
+
+    figure: Figure
+    unit: str
+    step: int
+    times: list[int]
+    lines: dict[int, list[float | None]]
+
+    @property
+    def uplot(self) -> list[list[int] | list[float | None]]:
+        return [self.times, *self.lines.values()]
+
+
+@dataclass(frozen=True)
+class Holding:
+    """Who used a device ("namespace/name", "" for nobody) from a time on."""
+
+    at: datetime
+    pod: str
+
+
+def series(
+    actor: Actor,
+    device_ids: Sequence[int],
+    start: datetime,
+    end: datetime,
+    points: int = 300,
+    *,
+    figure: Figure = Figure.UTILISATION,
+    take: str = "mean",
+) -> Chart:
+    """A figure of up to ``MOST_DEVICES`` devices between two times, in at most ``points`` spans.
+
+    ``take`` is "mean", "max" or "min" of each span. Devices that the caller may not see are left out;
+    those without figures have a line of gaps. Two queries, three where the newest figures are not
+    rolled up yet.
+    """
+    seen = set(visible(actor).filter(pk__in=list(device_ids)[:MOST_DEVICES]).values_list("pk", flat=True))
+    wanted = [pk for pk in dict.fromkeys(device_ids) if pk in seen]
+    return chart(wanted, start, end, points, figure=figure, take=take)
+
+
+def chart(
+    device_ids: Sequence[int],
+    start: datetime,
+    end: datetime,
+    points: int = 300,
+    *,
+    figure: Figure = Figure.UTILISATION,
+    take: str = "mean",
+) -> Chart:
+    """:func:`series` of devices that the caller is known to see."""
+    step, resolution = spans(start, end, points)
+    first = int(start.timestamp()) // step * step
+    count = min(MOST_POINTS, max(1, math.ceil((end.timestamp() - first) / step)))
+    scale = 1 / _GIB if figure is Figure.MEMORY else 1.0
+    lines: dict[int, list[float | None]] = {}
+    rows = _read(device_ids, resolution, datetime.fromtimestamp(first, UTC), end)
+    fields = _Cells(first, step, count, FIGURES.index(figure), take)
+    for device_id in device_ids:
+        values = fields.fill(rows.get(device_id, ()))
+        lines[device_id] = [_rounded(value, scale, _DIGITS[figure]) for value in values]
+    times = list(range(first, first + count * step, step))
+    return Chart(figure, UNITS[figure], step, times, lines)
+
+
+def strips(
+    actor: Actor, device_ids: Sequence[int], start: datetime, end: datetime, cells: int = 48
+) -> dict[int, list[int | None]]:
+    """The busiest moment of each of ``cells`` spans for many devices, in whole percent of utilisation:
+    the heat strip of a list. Always from roll-ups where the range allows it; as many queries as
+    :func:`series`."""
+    seen = set(visible(actor).filter(pk__in=list(device_ids)).values_list("pk", flat=True))
+    found = chart([pk for pk in device_ids if pk in seen], start, end, cells, take="max")
+    return {
+        pk: [None if value is None else round(value) for value in values]
+        for pk, values in found.lines.items()
+    }
+
+
+def sparklines(
+    actor: Actor, devices_of: dict[int, list[int]], start: datetime, end: datetime, points: int = 40
+) -> dict[int, list[float | None]]:
+    """For each key of ``devices_of`` (a deployment's id, with the ids of its devices) the mean
+    utilisation of its devices over time."""
+    every = [pk for devices in devices_of.values() for pk in devices]
+    seen = set(visible(actor).filter(pk__in=every).values_list("pk", flat=True))
+    found = chart([pk for pk in every if pk in seen], start, end, points)
+    lines: dict[int, list[float | None]] = {}
+    for key, devices in devices_of.items():
+        own = [found.lines[pk] for pk in devices if pk in found.lines]
+        lines[key] = [_mean(values) for values in zip(*own, strict=True)] if own else []
+    return lines
+
+
+def holders(actor: Actor, device_id: int, start: datetime, end: datetime) -> list[Holding]:
+    """Who used a device and when, from the marks in its samples: for callers who see everything, and
+    for others only who may see the device; filter what they may not read by namespace."""
+    if not visible(actor).filter(pk=device_id).exists():
+        return []
+    found: list[Holding] = []
+    last = ""
+    for packed_start, packed in _blobs([device_id], Resolution.RAW, start, end).get(device_id, ()):
+        for row in unpack(Resolution.RAW, packed):
+            if isinstance(row, Mark) and row.kind is MarkKind.HOLDER and row.text != last:
+                last = row.text
+                found.append(Holding(packed_start + timedelta(seconds=row.at), row.text))
+    return found
+
+
+def spans(start: datetime, end: datetime, points: int) -> tuple[int, Resolution]:
+    """How many seconds a span takes so that a range fits into ``points``, and what it is read from."""
+    seconds = max(1.0, (end - start).total_seconds())
+    points = min(MOST_POINTS, max(1, points))
+    if seconds <= RAW_UP_TO.total_seconds():
+        resolution, least = Resolution.RAW, SAMPLE_EVERY
+    elif seconds <= FIVE_MINUTES_UP_TO.total_seconds():
+        resolution, least = Resolution.FIVE_MINUTES, 300
+    else:
+        resolution, least = Resolution.HOUR, 3600
+    for nice in _NICE:
+        if nice >= least and seconds / nice <= points:
+            return nice, resolution
+    return math.ceil(seconds / points / 86400) * 86400, resolution
+
+
+_Point = tuple[int, float, tuple[tuple[float, float, float] | None, ...]]
+"""Unix seconds, weight, and (low, mean, high) of each figure."""
+
+
+class _Cells:
+    """Sorts points of one figure into spans."""
+
+    def __init__(self, first: int, step: int, count: int, figure: int, take: str) -> None:
+        self._first, self._step, self._count = first, step, count
+        self._figure, self._take = figure, take
+
+    def fill(self, points: Iterable[_Point]) -> list[float | None]:
+        totals = [0.0] * self._count
+        weights = [0.0] * self._count
+        found: list[float | None] = [None] * self._count
+        for at, weight, figures in points:
+            cell = (at - self._first) // self._step
+            figure = figures[self._figure]
+            if figure is None or not 0 <= cell < self._count:
+                continue
+            low, mean, high = figure
+            known = found[cell]
+            if self._take == "max":
+                found[cell] = high if known is None or high > known else known
+            elif self._take == "min":
+                found[cell] = low if known is None or low < known else known
+            else:
+                totals[cell] += mean * weight
+                weights[cell] += weight
+                found[cell] = totals[cell] / weights[cell]
+        return found
+
+
+def _read(
+    device_ids: Sequence[int], resolution: Resolution, start: datetime, end: datetime
+) -> dict[int, list[_Point]]:
+    """The points of each device; where the roll-ups end before the range does, finer ones follow."""
+    points: dict[int, list[_Point]] = {pk: [] for pk in device_ids}
+    ends: dict[int, int] = {}
+    for level in _levels(resolution):
+        since = start if level is resolution else max(start, end - _tail(level))
+        step = int(step_of(level).total_seconds())
+        for device_id, blobs in _blobs(device_ids, level, since, end).items():
+            after = ends.get(device_id, 0)
+            for packed_start, packed in blobs:
+                for point in _points(level, packed_start, packed, step):
+                    if point[0] >= after:
+                        points[device_id].append(point)
+            if points[device_id] and level is not Resolution.RAW:
+                ends[device_id] = points[device_id][-1][0] + step
+    return points
+
+
+def _levels(resolution: Resolution) -> tuple[Resolution, ...]:
+    order = (Resolution.HOUR, Resolution.FIVE_MINUTES, Resolution.RAW)
+    return order[order.index(resolution) :]
+
+
+def _tail(level: Resolution) -> timedelta:
+    """How far back what is finer than the range asks for may be needed."""
+    return timedelta(minutes=20) if level is Resolution.RAW else timedelta(hours=2)
+
+
+def _blobs(
+    device_ids: Sequence[int], resolution: Resolution, start: datetime, end: datetime
+) -> dict[int, list[tuple[datetime, bytes]]]:
+    rows = GpuSeries.objects.filter(
+        device_id__in=list(device_ids),
+        resolution=resolution,
+        start__gte=period_of(resolution, start),
+        start__lte=end,
+    ).order_by("start")
+    found: dict[int, list[tuple[datetime, bytes]]] = {}
+    for device_id, begin, packed in rows.values_list("device_id", "start", "packed"):
+        found.setdefault(device_id, []).append((begin, bytes(packed)))
+    return found
+
+
+def _points(level: Resolution, start: datetime, packed: bytes, step: int) -> Iterator[_Point]:
+    base = int(start.timestamp())
+    for row in unpack(level, packed):
+        if isinstance(row, Mark):
+            continue
+        if isinstance(row, Sample):
+            yield (
+                base + row.at,
+                1.0,
+                tuple(
+                    None if value is None else (value, value, value)
+                    for value in (row.utilisation, row.temperature, row.power, row.memory_used)
+                ),
+            )
+        else:
+            yield (
+                base + row.at * step,
+                float(row.samples),
+                tuple(
+                    None if spread is None else (spread.low, spread.mean, spread.high)
+                    for spread in row.spreads
+                ),
+            )
+
+
+def _rounded(value: float | None, scale: float, digits: int) -> float | None:
+    if value is None:
+        return None
+    value = round(value * scale, digits)
+    return int(value) if value == int(value) else value
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(sum(known) / len(known), 1) if known else None

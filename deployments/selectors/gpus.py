@@ -1,0 +1,315 @@
+"""GPUs for pages: the devices with their newest figures, what uses them, and why there is nothing.
+
+A member sees the devices of the clusters that his teams may use, and by name only those pods that
+belong to his teams' deployments; of the others only that somebody uses a device. Figures over time
+are in ``deployments.selectors.gpu_charts``, what nodes have free in ``gpu_nodes``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from django.db.models import Avg, Count, F, Q, QuerySet, Sum
+
+from deployments.domain.actors import Actor
+from deployments.domain.gpus import STALE_AFTER, NoData, SourceKind, Why, fresh, why
+from deployments.domain.spec import GpuVendor
+from deployments.models import Cluster, Deployment, GpuDevice, GpuSampling, MetricsSource
+from deployments.selectors import scope
+from deployments.selectors.deployments import spec_of
+from deployments.selectors.placements import Placement, placements_of
+
+SHOWN_FOR = timedelta(days=1)
+"""A device that was not measured for so long is no longer listed."""
+
+SORTS: dict[str, tuple[str, ...]] = {
+    "node": ("cluster__name", "node", "index"),
+    "utilisation": ("utilisation",),
+    "memory": ("memory_used",),
+    "temperature": ("temperature",),
+    "power": ("power",),
+    "product": ("product",),
+    "user": ("pod_namespace", "pod_name"),
+    "error": ("error",),
+}
+STATES = ("busy", "idle", "error", "stale")
+
+
+class Use(StrEnum):
+    """Who uses a device. UNKNOWN where its source does not tell."""
+
+    IDLE = "idle"
+    POD = "pod"
+    OTHERS = "others"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class GpuFilter:
+    """What the list is narrowed to; "" and None are everything. ``state`` is one of STATES, ``sort`` a
+    key of SORTS, with "-" before it for the largest first."""
+
+    cluster: int | None = None
+    node: str = ""
+    deployment: int | None = None
+    vendor: str = ""
+    state: str = ""
+    text: str = ""
+    sort: str = "node"
+
+
+@dataclass(frozen=True)
+class GpuRow:
+    """One device as a page shows it. Utilisation in percent, memory in bytes, temperature in degrees
+    Celsius, power in watts; None is unknown and never shown as 0.
+
+    ``pods`` are "namespace/name", those first that are the caller's; empty unless ``use`` is POD.
+    ``deployment_id`` and ``deployment_name`` are of the caller's deployment that uses it, else None, "".
+    ``fresh`` says whether the figures may be shown as those of now.
+    """
+
+    id: int
+    cluster_id: int
+    cluster_name: str
+    simulated: bool
+    node: str
+    index: str
+    vendor: str
+    product: str
+    instance: str
+    driver: str
+    utilisation: float | None
+    memory_used: int | None
+    memory_total: int | None
+    temperature: float | None
+    power: float | None
+    error: str
+    source: SourceKind
+    sampled_at: datetime
+    fresh: bool
+    use: Use
+    pods: tuple[str, ...]
+    deployment_id: int | None
+    deployment_name: str
+
+
+@dataclass(frozen=True)
+class GpuTotals:
+    """Sums over a list of devices. Means and sums are of fresh figures only; None where there is none."""
+
+    devices: int
+    busy: int
+    idle: int
+    errors: int
+    stale: int
+    utilisation: float | None
+    memory_used: int | None
+    memory_total: int | None
+    power: float | None
+
+
+@dataclass(frozen=True)
+class ClusterGpus:
+    """How the GPUs of one cluster are known: from what, how old, and what is missing.
+
+    ``why`` is None where all is well; ``why.reason.partial`` where there are figures all the same.
+    """
+
+    cluster: Cluster
+    devices: int
+    source: SourceKind | None
+    source_name: str
+    sampled_at: datetime | None
+    fresh: bool
+    why: Why | None
+
+
+@dataclass(frozen=True)
+class DeploymentGpus:
+    """A deployment's GPU section. ``silent`` are its running server pods that did not say what they
+    have loaded, ``empty`` those that have nothing loaded now."""
+
+    rows: list[GpuRow]
+    placements: list[Placement]
+    empty: list[str]
+    silent: list[str]
+    wanted: bool
+    cluster: ClusterGpus
+
+
+def devices(actor: Actor, wanted: GpuFilter, now: datetime) -> QuerySet[GpuDevice]:
+    """The devices that the caller may see, for a paginator; make :func:`rows` of a page of them."""
+    found = visible(actor).filter(sampled_at__gte=now - SHOWN_FOR)
+    if wanted.cluster:
+        found = found.filter(cluster_id=wanted.cluster)
+    if wanted.node:
+        found = found.filter(node=wanted.node)
+    if wanted.deployment:
+        found = found.filter(deployment_id=wanted.deployment)
+    if wanted.vendor:
+        found = found.filter(vendor=wanted.vendor)
+    if wanted.state:
+        found = found.filter(_state(wanted.state, now))
+    if wanted.text:
+        found = found.filter(
+            Q(node__icontains=wanted.text)
+            | Q(product__icontains=wanted.text)
+            | Q(key__icontains=wanted.text)
+            | Q(deployment__in=scope.deployments(actor).filter(name__icontains=wanted.text))
+        )
+    down = wanted.sort.startswith("-")
+    order = [
+        F(name).desc(nulls_last=True) if down else F(name).asc(nulls_last=True)
+        for name in SORTS.get(wanted.sort.removeprefix("-"), SORTS["node"])
+    ]
+    return found.select_related("cluster", "deployment").order_by(
+        *order, "cluster__name", "node", "index", "pk"
+    )
+
+
+def visible(actor: Actor) -> QuerySet[GpuDevice]:
+    """Devices of the clusters that the caller's teams may use."""
+    return GpuDevice.objects.filter(cluster__in=scope.clusters(actor))
+
+
+def rows(actor: Actor, page: Iterable[GpuDevice], now: datetime) -> list[GpuRow]:
+    """Devices as a page shows them; one query for the clusters that do not tell who uses what."""
+    found = list(page)
+    mute = set(
+        GpuSampling.objects.filter(
+            cluster_id__in={device.cluster_id for device in found}, no_data=NoData.NO_PODS
+        ).values_list("cluster_id", flat=True)
+    )
+    return [_row(actor, device, device.cluster_id in mute, now) for device in found]
+
+
+def totals(found: QuerySet[GpuDevice], now: datetime) -> GpuTotals:
+    """Sums over :func:`devices`; one query."""
+    current = Q(sampled_at__gte=now - STALE_AFTER)
+    held = ~Q(pod_name="")
+    sums: dict[str, Any] = found.order_by().aggregate(
+        devices=Count("pk"),
+        busy=Count("pk", filter=held),
+        errors=Count("pk", filter=~Q(error="")),
+        stale=Count("pk", filter=~current),
+        utilisation=Avg("utilisation", filter=current),
+        memory_used=Sum("memory_used", filter=current),
+        memory_total=Sum("memory_total", filter=current & Q(memory_used__isnull=False)),
+        power=Sum("power", filter=current),
+    )
+    return GpuTotals(idle=sums["devices"] - sums["busy"], **sums)
+
+
+def cluster_gpus(actor: Actor, now: datetime, cluster_id: int | None = None) -> list[ClusterGpus]:
+    """The caller's clusters, each with where its GPU figures come from; two queries."""
+    clusters = scope.clusters(actor).select_related("gpu_sampling").order_by("name")
+    if cluster_id is not None:
+        clusters = clusters.filter(pk=cluster_id)
+    found = list(clusters)
+    chosen = {
+        source.cluster_id: source
+        for source in MetricsSource.objects.filter(cluster__in=[c.pk for c in found], chosen=True)
+    }
+    return [_cluster(cluster, chosen.get(cluster.pk), now) for cluster in found]
+
+
+def sources(actor: Actor, cluster_id: int) -> list[MetricsSource]:
+    """Everything found in a cluster that measures GPUs, the chosen one first."""
+    found = MetricsSource.objects.filter(cluster_id=cluster_id, cluster__in=scope.clusters(actor))
+    return list(found.order_by("-chosen", "kind", "namespace", "name"))
+
+
+def deployment_gpus(actor: Actor, deployment: Deployment, now: datetime) -> DeploymentGpus:
+    """The GPU section of a deployment that the caller may see; five queries."""
+    held = GpuDevice.objects.filter(deployment=deployment, sampled_at__gte=now - SHOWN_FOR)
+    devices_of = held.select_related("cluster", "deployment").order_by("node", "index", "pk")
+    cluster = Cluster.objects.select_related("gpu_sampling").get(pk=deployment.cluster_id)
+    chosen = MetricsSource.objects.filter(cluster=cluster, chosen=True).first()
+    placements, empty, silent = placements_of(deployment, now)
+    return DeploymentGpus(
+        rows=rows(actor, devices_of, now),
+        placements=placements,
+        empty=empty,
+        silent=silent,
+        wanted=_wants_gpu(deployment),
+        cluster=_cluster(cluster, chosen, now),
+    )
+
+
+def _wants_gpu(deployment: Deployment) -> bool:
+    spec = spec_of(deployment.revision.spec)
+    return spec is not None and spec.server.gpu_vendor is not GpuVendor.NONE
+
+
+def _state(state: str, now: datetime) -> Q:
+    current = Q(sampled_at__gte=now - STALE_AFTER)
+    return {
+        "busy": ~Q(pod_name=""),
+        "idle": Q(pod_name=""),
+        "error": ~Q(error=""),
+        "stale": ~current,
+    }.get(state, Q())
+
+
+def _row(actor: Actor, device: GpuDevice, mute: bool, now: datetime) -> GpuRow:
+    deployment = device.deployment
+    mine = deployment is not None and (actor.sees_everything or deployment.team_id in actor.roles)
+    use, pods = Use.IDLE, tuple[str, ...]()
+    if device.pod_name:
+        use = Use.POD if mine or actor.sees_everything else Use.OTHERS
+        if use is Use.POD:
+            first = f"{device.pod_namespace}/{device.pod_name}"
+            pods = (first, *(device.shared_with if actor.sees_everything else ()))
+    elif mute:
+        use = Use.UNKNOWN
+    return GpuRow(
+        id=device.pk,
+        cluster_id=device.cluster_id,
+        cluster_name=device.cluster.name,
+        simulated=device.cluster.simulated,
+        node=device.node,
+        index=device.index,
+        vendor=device.vendor,
+        product=device.product,
+        instance=device.instance,
+        driver=device.driver,
+        utilisation=device.utilisation,
+        memory_used=device.memory_used,
+        memory_total=device.memory_total,
+        temperature=device.temperature,
+        power=device.power,
+        error=device.error,
+        source=SourceKind(device.source),
+        sampled_at=device.sampled_at,
+        fresh=fresh(device.sampled_at, now),
+        use=use,
+        pods=pods,
+        deployment_id=deployment.pk if deployment is not None and mine else None,
+        deployment_name=deployment.name if deployment is not None and mine else "",
+    )
+
+
+def _cluster(cluster: Cluster, source: MetricsSource | None, now: datetime) -> ClusterGpus:
+    state = getattr(cluster, "gpu_sampling", None)
+    at = state.sampled_at if state else None
+    current = fresh(at, now)
+    reason = None
+    if state is None or (at is None and not state.no_data):
+        reason = why(NoData.NOT_YET)
+    elif state.no_data:
+        reason = why(NoData(state.no_data), state.answered)
+    elif not current:
+        reason = why(NoData.STALE, state.answered)
+    return ClusterGpus(
+        cluster=cluster,
+        devices=state.devices if state else 0,
+        source=SourceKind(source.kind) if source else None,
+        source_name=f"{source.namespace}/{source.name}" if source else "",
+        sampled_at=at,
+        fresh=current,
+        why=reason,
+    )
