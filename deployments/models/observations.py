@@ -38,6 +38,7 @@ class WatchState(models.Model):
     ``confirmed_at`` is when the server last said anything on this watch (an event, a bookmark, a
     list): what is older than a few minutes is not shown as fresh. ``cluster_wide`` is False where
     only the granted namespaces may be listed: then there are no sums of what others use.
+    ``clock_ahead`` is by how many seconds the server's clock was ahead of ours, None while not known.
     """
 
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="watches")
@@ -47,6 +48,7 @@ class WatchState(models.Model):
     confirmed_at = models.DateTimeField(null=True)
     error = models.CharField(max_length=500, blank=True)
     cluster_wide = models.BooleanField(default=True)
+    clock_ahead = models.FloatField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["cluster", "kind"], name="watch_once")]
