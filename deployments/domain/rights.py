@@ -93,4 +93,14 @@ HELPFUL_RIGHTS: tuple[Right, ...] = (
         cluster_wide=True,
         needed_for="see that a namespace to be deleted is empty",
     ),
+    *(
+        Right(group, resource, verb, cluster_wide=True, needed_for=purpose)
+        for group, resource, verb, purpose in (
+            ("", "persistentvolumes", "get", "see which nodes reach a volume"),
+            ("", "resourcequotas", "list", "see what a namespace may still ask for"),
+            ("", "limitranges", "list", "see how large a container may be"),
+            ("node.k8s.io", "runtimeclasses", "get", "check the runtime class"),
+            ("resource.k8s.io", "deviceclasses", "list", "see whether GPUs are given out as claims"),
+        )
+    ),
 )
