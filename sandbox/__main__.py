@@ -2,6 +2,7 @@
 
     python -m sandbox --kubeconfig FILE            any free port, objects gone on stop
     python -m sandbox --state DIR --port 6443      keeps certificates, tokens and objects in DIR
+    python -m sandbox --scenario scale --pods 10000   a large cluster whose pods change all the time
 
 Prints the address as the first line of standard output. SIGTERM or Ctrl-C stops it.
 """
@@ -22,6 +23,8 @@ from sandbox import kubeconfig
 from sandbox.access import User
 from sandbox.cluster import Cluster, Options
 from sandbox.store import Store
+
+SCALE = "scale"
 
 
 def token_user(text: str) -> tuple[str, User]:
@@ -46,6 +49,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--speed", type=float, default=1.0, help="factor of simulated time")
     parser.add_argument("--seed", type=int, help="makes uids and random names repeatable")
     parser.add_argument("--scenario", default="default", help="which nodes and GPUs there are")
+    large = parser.add_argument_group("with --scenario scale")
+    large.add_argument("--nodes", type=int, default=500)
+    large.add_argument("--pods", type=int, default=10_000)
+    large.add_argument("--gpus", type=int, default=2_000)
+    large.add_argument("--changes", type=float, default=200.0, help="of pods, a second")
+    large.add_argument(
+        "--labelled", type=float, default=0.2, help="share of the pods that Pilothouse deployed"
+    )
+    large.add_argument("--namespaces", help="where those are, joined by commas")
     parser.add_argument("--no-world", action="store_true", help="the bare API: no controllers, no nodes")
     parser.add_argument(
         "--token",
@@ -60,6 +72,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def world_maker(arguments: argparse.Namespace) -> Callable[[Store], Any]:
     """The simulated world; loaded only when it is wanted, the bare API starts faster without."""
+    if arguments.scenario == SCALE:
+        return scale_maker(arguments)
     make_world = importlib.import_module("sandbox.world").make_world
     return lambda store: make_world(
         store,
@@ -70,8 +84,25 @@ def world_maker(arguments: argparse.Namespace) -> Callable[[Store], Any]:
     )
 
 
-async def run(arguments: argparse.Namespace) -> None:
-    options = Options(
+def scale_maker(arguments: argparse.Namespace) -> Callable[[Store], Any]:
+    """Raises ValueError for sizes that make no cluster."""
+    scale = importlib.import_module("sandbox.scale")
+    more = {"namespaces": tuple(arguments.namespaces.split(","))} if arguments.namespaces else {}
+    size = scale.Size(
+        nodes=arguments.nodes,
+        pods=arguments.pods,
+        gpus=arguments.gpus,
+        changes=arguments.changes,
+        seed=arguments.seed if arguments.seed is not None else 1,
+        labelled=arguments.labelled,
+        **more,
+    )
+    return lambda store: scale.ScaleWorld(store, size)
+
+
+def options_of(arguments: argparse.Namespace) -> Options:
+    """Raises ValueError for what does not go together."""
+    return Options(
         host=arguments.host,
         port=arguments.port,
         state=arguments.state,
@@ -79,6 +110,9 @@ async def run(arguments: argparse.Namespace) -> None:
         tokens=dict(arguments.token),
         world=None if arguments.no_world else world_maker(arguments),
     )
+
+
+async def run(arguments: argparse.Namespace, options: Options) -> None:
     cluster = Cluster(options)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -96,7 +130,12 @@ def main() -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
-    asyncio.run(run(parse(sys.argv[1:])))
+    arguments = parse(sys.argv[1:])
+    try:
+        options = options_of(arguments)
+    except ValueError as error:
+        sys.exit(f"python -m sandbox: {error}")
+    asyncio.run(run(arguments, options))
     return 0
 
 

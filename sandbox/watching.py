@@ -27,6 +27,7 @@ LAST_BOOKMARKS = (2.0, 1.0)
 DEFAULT_SECONDS = (1800, 3600)
 # A client that reads slower than this falls behind is cut off, as the API server cuts off a slow watcher.
 MAX_BACKLOG = 20_000
+PIECE_LINES = 200
 
 
 def error_line(error: status.ApiError) -> bytes:
@@ -147,9 +148,7 @@ class Watch:
             due = self._bookmark_times(begin, end)
             while True:
                 if self._lines:
-                    piece = b"".join(self._lines)
-                    self._lines.clear()
-                    yield piece
+                    yield self._piece()
                     continue
                 if self._closed:
                     return
@@ -167,6 +166,14 @@ class Watch:
                     pass
         finally:
             collection.watchers.discard(self._on_change)
+
+    def _piece(self) -> bytes:
+        """Lines that wait, not many at once: the beginning of a watch may be tens of megabytes."""
+        if len(self._lines) <= PIECE_LINES:
+            piece = b"".join(self._lines)
+            self._lines.clear()
+            return piece
+        return b"".join(self._lines.popleft() for _ in range(PIECE_LINES))
 
     async def _until(self, number: int, end: float) -> None:
         """Wait for a resourceVersion, the end of the time, or the end of the watch."""

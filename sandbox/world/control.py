@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
-from sandbox.world.faults import NAMES, FaultError
-
-if TYPE_CHECKING:
-    from sandbox.world.world import World
+from sandbox.world.clock import Clock
+from sandbox.world.faults import FaultError, Faults
 
 Object = dict[str, Any]
 
 
-def _answer(value: Object, code: int = 200) -> web.Response:
+class Controlled(Protocol):
+    """What of a world can be switched."""
+
+    faults: Faults
+    clock: Clock
+
+
+def answer(value: Object, code: int = 200) -> web.Response:
     return web.json_response(value, status=code)
 
 
 def _refuse(text: str, code: int = 400) -> web.Response:
-    return _answer({"error": text}, code)
+    return answer({"error": text}, code)
 
 
-async def _body(request: web.BaseRequest) -> Object:
+async def body(request: web.BaseRequest) -> Object:
     """Raises FaultError."""
     raw = await request.read()
     try:
@@ -35,7 +40,7 @@ async def _body(request: web.BaseRequest) -> Object:
     return value
 
 
-async def handle(world: World, request: web.BaseRequest) -> web.Response:
+async def handle(world: Controlled, request: web.BaseRequest) -> web.Response:
     """Answer a request below /sandbox/."""
     parts = request.raw_path.partition("?")[0].strip("/").split("/")[1:]
     try:
@@ -48,25 +53,25 @@ async def handle(world: World, request: web.BaseRequest) -> web.Response:
     return _refuse("there is nothing here; try /sandbox/faults or /sandbox/clock", 404)
 
 
-async def _faults(world: World, request: web.BaseRequest, name: str) -> web.Response:
+async def _faults(world: Controlled, request: web.BaseRequest, name: str) -> web.Response:
     faults = world.faults
-    if name and name not in NAMES:
-        return _refuse(f"there is no fault {name!r}; there are: {', '.join(NAMES)}", 404)
+    if name and name not in faults.names:
+        return _refuse(f"there is no fault {name!r}; there are: {', '.join(faults.names)}", 404)
     if request.method == "PUT" and name:
-        faults.set(name, await _body(request))
+        faults.set(name, await body(request))
     elif request.method == "DELETE":
         faults.clear(name)
     elif request.method != "GET":
         return _refuse("use GET, PUT or DELETE", 405)
     if name:
         fault = faults.get(name)
-        return _answer({"name": name, "on": fault is not None, "parameters": fault.params if fault else {}})
-    return _answer({"faults": faults.all(), "names": list(NAMES)})
+        return answer({"name": name, "on": fault is not None, "parameters": fault.params if fault else {}})
+    return answer({"faults": faults.all(), "names": list(faults.names)})
 
 
-async def _clock(world: World, request: web.BaseRequest) -> web.Response:
+async def _clock(world: Controlled, request: web.BaseRequest) -> web.Response:
     if request.method == "PUT":
-        speed = (await _body(request)).get("speed")
+        speed = (await body(request)).get("speed")
         if isinstance(speed, bool) or not isinstance(speed, int | float):
             raise FaultError("speed must be a number")
         try:
@@ -75,4 +80,4 @@ async def _clock(world: World, request: web.BaseRequest) -> web.Response:
             raise FaultError(str(error)) from None
     elif request.method != "GET":
         return _refuse("use GET or PUT", 405)
-    return _answer({"speed": world.clock.speed, "elapsed": round(world.clock.elapsed(), 3)})
+    return answer({"speed": world.clock.speed, "elapsed": round(world.clock.elapsed(), 3)})

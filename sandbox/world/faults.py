@@ -27,18 +27,20 @@ failing_pull_part  at (0.4), times (1): a part fails, `completed` goes down
 disk_full          at (0.3): no space left on device
 pull_error         text: a model pull ends with this error
 lost_model         model: models vanish from volumes at once, and do not stay there while this is on
+gpu_exporter       variant: one of exporter_text.VARIANTS or a list of them; megabytes (64) of a huge page
 """
 
 from __future__ import annotations
 
 import asyncio
 import fnmatch
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox import status
 from sandbox.backend import DropConnection, PlainAnswer, RequestInfo, SilentWatch
+from sandbox.world.exporter_text import VARIANTS
 from sandbox.world.objects import name_of, namespace_of
 
 Object = dict[str, Any]
@@ -66,9 +68,10 @@ NAMES = (
     "disk_full",
     "pull_error",
     "lost_model",
+    "gpu_exporter",
 )
 SCOPES = ("namespace", "pod", "node", "image", "model", "path", "verb", "resource")
-_OF_REQUESTS = (
+OF_REQUESTS = (
     "slow",
     "unauthorized",
     "drop",
@@ -110,10 +113,17 @@ class Fault:
         return True
 
 
-class Faults:
-    """One fault of each name at a time. on_change(name) is called after each switch."""
+def _check_variants(wanted: Any) -> None:
+    listed = [wanted] if isinstance(wanted, str) else wanted
+    if not isinstance(listed, list) or not listed or any(entry not in VARIANTS for entry in listed):
+        raise FaultError(f"variant must be one or a list of: {', '.join(VARIANTS)}")
 
-    def __init__(self, on_change: Callable[[str], None]) -> None:
+
+class Faults:
+    """One fault of each name at a time. on_change(name) is called after each switch. names: those there are."""
+
+    def __init__(self, on_change: Callable[[str], None], names: Sequence[str] = NAMES) -> None:
+        self.names = tuple(names)
         self._active: dict[str, Fault] = {}
         self._on_change = on_change
         self._changed = asyncio.Event()
@@ -126,12 +136,14 @@ class Faults:
 
     def set(self, name: str, params: dict[str, Any]) -> None:
         """Switch on, or replace. Raises FaultError."""
-        if name not in NAMES:
-            raise FaultError(f"there is no fault {name!r}; there are: {', '.join(NAMES)}")
+        if name not in self.names:
+            raise FaultError(f"there is no fault {name!r}; there are: {', '.join(self.names)}")
         times = params.get("times")
         if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
             raise FaultError("times must be a whole number above 0")
-        for member in ("seconds", "at", "after_bytes", "code", "retry_after"):
+        if name == "gpu_exporter":
+            _check_variants(params.get("variant"))
+        for member in ("seconds", "at", "after_bytes", "code", "retry_after", "megabytes"):
             if member in params and (
                 isinstance(params[member], bool) or not isinstance(params[member], int | float)
             ):
@@ -206,7 +218,7 @@ class Faults:
 
     async def before(self, info: RequestInfo) -> None:
         """What a request meets before it is served. Raises ApiError, PlainAnswer, SilentWatch or DropConnection."""
-        for name in _OF_REQUESTS:
+        for name in OF_REQUESTS:
             fault = self._for(name, info)
             if fault is not None:
                 await self._strike(name, fault, info)

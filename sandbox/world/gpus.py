@@ -96,3 +96,11 @@ class Devices:
                     device.holder, device.pod = "", None
                     device.loaded.clear()
                     device.busy.clear()
+
+    def release_on(self, node: str, holder: str) -> None:
+        """The same for one holder on a node that is known."""
+        for device in self.nodes.get(node, ()):
+            if device.holder == holder:
+                device.holder, device.pod = "", None
+                device.loaded.clear()
+                device.busy.clear()

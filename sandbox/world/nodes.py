@@ -153,8 +153,8 @@ class Nodes:
         return {
             "metadata": {"name": spec.name, "labels": labels_of(spec)},
             "spec": {
-                "podCIDR": f"10.244.{index}.0/24",
-                "podCIDRs": [f"10.244.{index}.0/24"],
+                "podCIDR": f"10.{244 + index // 250}.{index % 250}.0/24",
+                "podCIDRs": [f"10.{244 + index // 250}.{index % 250}.0/24"],
                 **({"taints": taints} if taints else {}),
             },
             "status": {
@@ -162,7 +162,7 @@ class Nodes:
                 "allocatable": dict(sorted(allocatable.items())),
                 "conditions": self._conditions(),
                 "addresses": [
-                    {"type": "InternalIP", "address": f"10.99.0.{index + 10}"},
+                    {"type": "InternalIP", "address": f"10.99.{index // 200}.{index % 200 + 10}"},
                     {"type": "Hostname", "address": spec.name},
                 ],
                 "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},

@@ -5,8 +5,6 @@ from __future__ import annotations
 import fnmatch
 from typing import TYPE_CHECKING, Any
 
-from sandbox import status
-from sandbox.backend import RequestInfo
 from sandbox.world import modelname
 from sandbox.world.controllers.claims import Claims
 from sandbox.world.faults import Fault
@@ -31,9 +29,9 @@ class Reactions:
         self.world = world
         self._tainted: dict[str, tuple[str, str]] = {}
         self._quotas: set[str] = set()
-        self._stall: Fault | None = None
 
     def changed(self, name: str) -> None:
+        self.world.watch_faults.changed(self.world.faults, name)
         react = getattr(self, f"_{name}", None)
         if react is not None:
             react(self.world.faults.get(name))
@@ -177,28 +175,3 @@ class Reactions:
                         name = modelname.parse(key)
                         if name is not None and fault.matches(model=name.shortest):
                             volume.remove(key)
-
-    # ---- watches
-
-    def _end_watches(self, fault: Fault | None, error: status.ApiError | None, counts: bool = True) -> None:
-        if fault is None or self.world.server is None:
-            return
-
-        def wanted(info: RequestInfo) -> bool:
-            return fault.matches(
-                namespace=info.namespace or None, path=info.path, resource=info.resource, verb="watch"
-            )
-
-        if self.world.server.end_watches(wanted, error) and counts:
-            self.world.faults.use(fault)
-
-    def _watch_close(self, fault: Fault | None) -> None:
-        self._end_watches(fault, None)
-
-    def _watch_stall(self, fault: Fault | None) -> None:
-        # Those who watch come again, into the silence; when it is over, the silent ones are ended too.
-        self._end_watches(fault or self._stall, None, counts=False)
-        self._stall = fault
-
-    def _gone_410(self, fault: Fault | None) -> None:
-        self._end_watches(fault, status.expired("too old resource version: 1 (2)"))

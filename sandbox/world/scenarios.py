@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sandbox.store import Store
@@ -113,17 +114,35 @@ def _amd() -> list[tuple[str, Object]]:
     ]
 
 
-def furnish(store: Store, scenario: str) -> None:
-    """Create what is missing; safe to repeat on a loaded store."""
-    wanted: list[tuple[str, Object]] = [("StorageClass", entry) for entry in _STORAGE]
-    ingress = {"metadata": {"name": INGRESS_CLASS}, "spec": {"controller": "sandbox.pilothouse.io/ingress"}}
-    wanted.append(("IngressClass", ingress))
-    vendors = {spec.gpu.vendor for spec in SCENARIOS[scenario] if spec.gpu is not None}
-    if "nvidia" in vendors:
-        wanted += _nvidia()
-    if "amd" in vendors:
-        wanted += _amd()
+_EXPORTERS = {"nvidia": _nvidia, "amd": _amd}
+
+
+def _create(store: Store, wanted: Iterable[tuple[str, Object]]) -> None:
+    """What is missing of these."""
     for kind, obj in wanted:
         metadata = obj["metadata"]
         if store.get(kind, metadata.get("namespace"), metadata["name"]) is None:
             store.create(kind, obj, manager="practice-cluster")
+
+
+def furnish_classes(store: Store) -> None:
+    """Storage classes and the ingress class; safe to repeat on a loaded store."""
+    ingress = {"metadata": {"name": INGRESS_CLASS}, "spec": {"controller": "sandbox.pilothouse.io/ingress"}}
+    _create(store, [*(("StorageClass", entry) for entry in _STORAGE), ("IngressClass", ingress)])
+
+
+def furnish_exporters(store: Store, scenario: str) -> None:
+    """The exporters of the vendors that the scenario's nodes have; safe to repeat."""
+    for vendor in sorted({spec.gpu.vendor for spec in SCENARIOS[scenario] if spec.gpu is not None}):
+        _create(store, _EXPORTERS[vendor]())
+
+
+def furnish_exporter_service(store: Store, vendor: str) -> None:
+    """The Service alone, where pods of exporters exist without a controller."""
+    _create(store, [entry for entry in _EXPORTERS[vendor]() if entry[0] in ("Namespace", "Service")])
+
+
+def furnish(store: Store, scenario: str) -> None:
+    """Create what is missing; safe to repeat on a loaded store."""
+    furnish_classes(store)
+    furnish_exporters(store, scenario)

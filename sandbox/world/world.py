@@ -8,7 +8,7 @@ import random
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 from aiohttp import web
@@ -41,17 +41,12 @@ from sandbox.world.process import Process
 from sandbox.world.pulls import BYTES_PER_SECOND
 from sandbox.world.reactions import Reactions
 from sandbox.world.scheduler import Scheduler
+from sandbox.world.watch_faults import WatchEnder, WatchFaults
 
 logger = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 MODELS_FILE = "models.json"
-
-
-class WatchEnder(Protocol):
-    """What faults on watches need of the server."""
-
-    def end_watches(self, wanted: Any, error: status.ApiError | None = None) -> int: ...
 
 
 class World:
@@ -83,7 +78,7 @@ class World:
         self.images: dict[str, set[str]] = {}
         self.silent: set[str] = set()
         self.download_rate = BYTES_PER_SECOND
-        self.server: WatchEnder | None = None
+        self.watch_faults = WatchFaults()
         self.reactions = Reactions(self)
         self.faults = Faults(self.reactions.changed)
         self.manager = Manager(store, self.clock, self.recorder)
@@ -113,7 +108,7 @@ class World:
 
     def attach(self, server: WatchEnder) -> None:
         """Learn of the server, for faults that end watches."""
-        self.server = server
+        self.watch_faults.server = server
 
     # ---- running
 
