@@ -18,6 +18,7 @@ from dashboard.forms.clusters import IN_CLUSTER, ConnectForm, CredentialForm, Re
 from dashboard.forms.faults import place
 from dashboard.presenters.clusters import connection
 from dashboard.presenters.parts import Column, Fact, Step
+from dashboard.regions import page_or_region, watches
 from deployments.commands import clusters as commands
 from deployments.commands.holding import held, hold
 from deployments.commands.subjects import of_cluster
@@ -59,18 +60,15 @@ def clusters(request: HttpRequest) -> HttpResponse:
         "columns": COLUMNS,
         "troubled": sum(row["connection"].health == "failed" for row in rows),
         "may_connect": may(who, Action.MANAGE_CLUSTERS),
-        "live": " ".join(["list:0", *(f"cluster:{row['cluster'].pk}" for row in rows)]),
+        "live": watches("list:0", *(f"cluster:{row['cluster'].pk}" for row in rows)),
     }
-    fragment = bool(request.headers.get("X-Fragment"))
-    return render(request, "clusters/list_live.html" if fragment else "clusters/list.html", values)
+    return page_or_region(request, "clusters/list.html", "clusters/list_live.html", values)
 
 
 @require_GET
 def cluster(request: HttpRequest, pk: int) -> HttpResponse:
     """One cluster; all of what changes is one live region."""
-    values = _page(request, pk)
-    fragment = bool(request.headers.get("X-Fragment"))
-    return render(request, "clusters/live.html" if fragment else "clusters/cluster.html", values)
+    return page_or_region(request, "clusters/cluster.html", "clusters/live.html", _page(request, pk))
 
 
 def _page(request: HttpRequest, pk: int) -> dict[str, Any]:
@@ -94,7 +92,7 @@ def _page(request: HttpRequest, pk: int) -> dict[str, Any]:
         "running": running,
         "steps": _steps(check) if check is not None else [],
         "asked": asked,
-        "live": " ".join([f"cluster:{row.pk}", *([f"operation:{check.pk}"] if check is not None else [])]),
+        "live": watches(f"cluster:{row.pk}", *([f"operation:{check.pk}"] if check is not None else [])),
     }
 
 

@@ -18,6 +18,7 @@ from dashboard.presenters import stack
 from dashboard.presenters.parts import CodeLine, Column, Evidence, Link, numbered, ordering
 from dashboard.presenters.progress import running_item
 from dashboard.presenters.states import HEALTH
+from dashboard.regions import page_or_region, wants_region, watches
 from dashboard.views.operations import number, proof_facts
 from deployments.commands import install, questions
 from deployments.commands import uninstall as uninstalling
@@ -74,20 +75,15 @@ def deployments(request: HttpRequest) -> HttpResponse:
         "healths": [(health.value, HEALTH[health].label) for health in Health],
         "clusters": [(str(row.pk), row.name) for row in selector.clusters_to_choose(who)],
         "teams": [(str(row.pk), row.name) for row in scope.teams(who)],
-        "live": " ".join(
-            [
-                "list:0",
-                *(f"deployment:{item['row'].pk}" for item in rows),
-                *(f"operation:{work.pk}" for item in rows for work in item["work"]),
-            ]
+        "live": watches(
+            "list:0",
+            *(f"deployment:{item['row'].pk}" for item in rows),
+            *(f"operation:{work.pk}" for item in rows for work in item["work"]),
         ),
         "source": request.get_full_path(),
         "may_install": who.admin or any(may(who, Action.INSTALL, pk) for pk in who.roles),
     }
-    fragment = bool(request.headers.get("X-Fragment"))
-    return render(
-        request, "deployments/list_live.html" if fragment else "deployments/deployments.html", values
-    )
+    return page_or_region(request, "deployments/deployments.html", "deployments/list_live.html", values)
 
 
 @require_GET
@@ -98,7 +94,7 @@ def deployment(request: HttpRequest, pk: int) -> HttpResponse:
     page = selector.deployment_page(who, pk)
     asked = request.GET.get("tab", "")
     tab = asked if asked in TABS else TABS[0]
-    fragment = bool(request.headers.get("X-Fragment"))
+    fragment = wants_region(request)
     part = request.GET.get("part", "") if fragment else ""
     here = reverse("deployment", args=[pk])
     values: dict[str, Any] = {

@@ -19,6 +19,7 @@ from dashboard.forms.faults import place as put
 from dashboard.forms.install import ChooseForm, PlaceForm, QuickForm, ReviewForm
 from dashboard.presenters import profiles as words
 from dashboard.presenters.parts import CodeLine, Finding, Link, numbered
+from dashboard.regions import page_or_region
 from deployments.commands import install as commands
 from deployments.commands import profiles as profile_commands
 from deployments.commands import questions
@@ -230,9 +231,7 @@ def preflight(request: HttpRequest) -> HttpResponse:
         "review": reverse("install_review") + draft.query(preflight=operation.pk if operation else ""),
         "here": reverse("install_preflight") + draft.query(),
     }
-    fragment = bool(request.headers.get("X-Fragment"))
-    template = "install/preflight_live.html" if fragment else "install/preflight.html"
-    return render(request, template, values)
+    return page_or_region(request, "install/preflight.html", "install/preflight_live.html", values)
 
 
 def _findings(operation: Operation | None) -> list[Finding]:
@@ -292,11 +291,9 @@ def review(request: HttpRequest) -> HttpResponse:
     operation = _asked(request, draft, "diff", OperationKind.DIFF)
     values = _review(request, draft, operation)
     values |= {"form": form, "refused": refused, "blocked": blocked, "before": before}
-    if request.headers.get("X-Fragment"):
-        return render(request, "install/review_live.html", values)
     wrong = request.method == "POST"
     status = 409 if isinstance(refused, Conflict) else 422 if wrong else 200
-    return render(request, "install/review.html", values, status=status)
+    return page_or_region(request, "install/review.html", "install/review_live.html", values, status=status)
 
 
 def _review(request: HttpRequest, draft: Draft, operation: Operation | None) -> dict[str, Any]:

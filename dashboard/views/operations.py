@@ -20,6 +20,7 @@ from dashboard.presenters.numbers import duration
 from dashboard.presenters.parts import CodeLine, Column, Fact, Finding, LogLine, ordering
 from dashboard.presenters.states import DEEDS, OPERATION
 from dashboard.presenters.times import exact
+from dashboard.regions import page_or_region, watches
 from deployments.commands import operations as commands
 from deployments.domain.errors import Conflict, Denied, InvalidInput
 from deployments.domain.states import EPHEMERAL, OperationKind, OperationState
@@ -86,19 +87,16 @@ def operations(request: HttpRequest) -> HttpResponse:
         "about_choices": [(str(about.pk), about.name)] if about else [],
         "states": [("active", _("Under way")), *((s.value, OPERATION[s].label) for s in OperationState)],
         "kinds": [(kind.value, DEEDS[kind].label) for kind in OperationKind if kind not in EPHEMERAL],
-        "live": " ".join(["list:0", *(f"operation:{item['row'].pk}" for item in rows)]),
+        "live": watches("list:0", *(f"operation:{item['row'].pk}" for item in rows)),
         "source": request.get_full_path(),
     }
-    fragment = bool(request.headers.get("X-Fragment"))
-    return render(request, "operations/list_live.html" if fragment else "operations/operations.html", values)
+    return page_or_region(request, "operations/operations.html", "operations/list_live.html", values)
 
 
 @require_GET
 def operation(request: HttpRequest, pk: int) -> HttpResponse:
     """One operation: all of it is one live region."""
-    values = _page(request, pk)
-    fragment = bool(request.headers.get("X-Fragment"))
-    return render(request, "operations/live.html" if fragment else "operations/operation.html", values)
+    return page_or_region(request, "operations/operation.html", "operations/live.html", _page(request, pk))
 
 
 def _page(request: HttpRequest, pk: int) -> dict[str, Any]:
@@ -118,7 +116,7 @@ def _page(request: HttpRequest, pk: int) -> dict[str, Any]:
         "position": progress.position(row, found.steps) if not state.terminal else "",
         "running": not state.terminal,
         "begun": row.started_at is not None,
-        "live": " ".join(objects),
+        "live": watches(*objects),
         "steps": progress.steps(found.steps, now),
         "total": total,
         "spark": progress.spark([pull for pull in found.pulls if pull.phase != "done"]),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -15,6 +14,7 @@ from dashboard.access import actor, chosen_team
 from dashboard.presenters.changes import feed_item
 from dashboard.presenters.progress import running_item, title
 from dashboard.presenters.states import HEALTH, OPERATION, Look
+from dashboard.regions import page_or_region, watches
 from deployments.domain.states import Health, OperationState
 from deployments.models import Cluster, Deployment, Operation
 from deployments.policies import Action, may
@@ -35,14 +35,12 @@ def overview(request: HttpRequest) -> HttpResponse:
     counts = selector.health_counts(who, team_id)
     started = selector.start(who, team_id)
     values: dict[str, Any] = {
-        "live": " ".join(
-            [
-                "list:0",
-                *(f"deployment:{row.pk}" for row in needs.deployments),
-                *(f"operation:{row.pk}" for row in running),
-                *(f"operation:{pull.operation_id}" for row in running for pull in pulls_of(row)),
-                *(f"cluster:{row.pk}" for row in needs.clusters),
-            ]
+        "live": watches(
+            "list:0",
+            *(f"deployment:{row.pk}" for row in needs.deployments),
+            *(f"operation:{row.pk}" for row in running),
+            *(f"operation:{pull.operation_id}" for row in running for pull in pulls_of(row)),
+            *(f"cluster:{row.pk}" for row in needs.clusters),
         ),
         "needs": needs,
         "attention": [
@@ -64,8 +62,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "may_connect": may(who, Action.MANAGE_CLUSTERS),
         "may_install": who.admin or any(may(who, Action.INSTALL, team) for team in who.roles),
     }
-    fragment = bool(request.headers.get("X-Fragment"))
-    return render(request, "overview/live.html" if fragment else "overview/overview.html", values)
+    return page_or_region(request, "overview/overview.html", "overview/live.html", values)
 
 
 def _deployment(row: Deployment) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import render
 from django.urls import path, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_POST
 
 from dashboard.access import TEAM_KEY, actor
 from dashboard.presenters.parts import Hit
+from dashboard.regions import page_or_region
 from deployments.selectors import lookup
 from deployments.selectors.search import search_everything
 
@@ -36,9 +36,8 @@ def search(request: HttpRequest) -> HttpResponse:
     query = request.GET.get("q", "").strip()[:80]
     found = search_everything(actor(request), query) if query else []
     hits = [Hit(hit.name, reverse(hit.kind, args=[hit.pk]), hit.context, ICONS[hit.kind]) for hit in found]
-    fragment = bool(request.headers.get("X-Fragment"))
-    template = "components/hits.html" if fragment else "search.html"
-    return render(request, template, {"q": query, "query": query, "hits": hits})
+    values = {"q": query, "query": query, "hits": hits}
+    return page_or_region(request, "search.html", "components/hits.html", values)
 
 
 urlpatterns = [

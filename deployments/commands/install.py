@@ -5,15 +5,15 @@ from __future__ import annotations
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
-from deployments.commands.base import checked_reason, command
-from deployments.commands.plans import STEPS
+from deployments.commands.base import command
+from deployments.commands.begin import begin
 from deployments.commands.subjects import of_deployment
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, InvalidInput
 from deployments.domain.names import require_deployment_name, require_namespace
 from deployments.domain.states import OperationKind
 from deployments.domain.subjects import Subject
-from deployments.ledger import audit, transitions
+from deployments.ledger import audit
 from deployments.ledger.announce import announce
 from deployments.models import Deployment, Operation, Revision
 from deployments.policies import Action, grant_for, require
@@ -66,16 +66,13 @@ def install(
             + (f", of team {holder.team.name}." if mine else "."),
             remedy="Choose another name.",
         ) from error
-    operation = transitions.create(
-        kind=OperationKind.INSTALL,
-        title=f"Install {name}",
-        actor=actor,
-        steps=STEPS[OperationKind.INSTALL],
-        team=team,
-        cluster=cluster,
-        deployment=deployment,
+    operation = begin(
+        actor,
+        OperationKind.INSTALL,
+        deployment,
+        f"Install {name}",
         request={"create_namespace": create_namespace, "revision": revision.pk},
-        reason=checked_reason(reason),
+        reason=reason,
     )
     announce("list", 0, operation.pk, team=team.pk)
     audit.record(
@@ -118,20 +115,17 @@ def upgrade(
         raise InvalidInput("The profile belongs to another team.", field="revision")
     before = deployment.revision
     Deployment.objects.filter(pk=deployment.pk).update(revision=revision, version=F("version") + 1)
-    operation = transitions.create(
-        kind=OperationKind.UPGRADE,
-        title=f"Apply revision {revision.number} to {deployment.name}",
-        actor=actor,
-        steps=STEPS[OperationKind.UPGRADE],
-        team=deployment.team,
-        cluster=deployment.cluster,
-        deployment=deployment,
+    operation = begin(
+        actor,
+        OperationKind.UPGRADE,
+        deployment,
+        f"Apply revision {revision.number} to {deployment.name}",
         request={
             "create_namespace": deployment.made_namespace,
             "revision": revision.pk,
             "force": force_conflicts,
         },
-        reason=checked_reason(reason),
+        reason=reason,
     )
     audit.record(
         actor,

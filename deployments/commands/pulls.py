@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from django.db import IntegrityError, transaction
 
-from deployments.commands.plans import STEPS
+from deployments.commands.begin import begin
 from deployments.commands.subjects import of_deployment
 from deployments.domain.actors import Actor
-from deployments.domain.states import OperationKind, Queue
-from deployments.ledger import audit, transitions
+from deployments.domain.states import OperationKind
+from deployments.ledger import audit
 from deployments.models import ActivePull, Deployment, Operation, PullProgress, PullWaiter
 from deployments.policies import Action, require
 
@@ -59,15 +59,11 @@ def _begin(
 ) -> Operation:
     try:
         with transaction.atomic():
-            operation = transitions.create(
-                kind=OperationKind.PULL,
-                title=f"Pull {model}",
-                actor=actor,
-                steps=STEPS[OperationKind.PULL],
-                queue=Queue.PULL,
-                team=deployment.team,
-                cluster=deployment.cluster,
-                deployment=deployment,
+            operation = begin(
+                actor,
+                OperationKind.PULL,
+                deployment,
+                f"Pull {model}",
                 request={"model": model, "insecure": insecure, "volume": volume, "pod": pod},
             )
             ActivePull.objects.create(

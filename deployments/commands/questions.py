@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import transaction
 
+from deployments.commands.begin import begin
 from deployments.commands.plans import STEPS
 from deployments.commands.subjects import of_deployment, of_profile
 from deployments.domain.actors import Actor
@@ -22,16 +23,8 @@ from deployments.selectors import lookup
 def preflight(actor: Actor, *, revision_id: int, cluster_id: int, namespace: str, name: str) -> Operation:
     """Check whether a revision could be installed there. The findings are in ``result["findings"]``."""
     request, team, cluster = _draft(actor, revision_id, cluster_id, namespace, name)
-    with transaction.atomic():
-        return transitions.create(
-            kind=OperationKind.PREFLIGHT,
-            title=f"Preflight of {name} on {cluster.name}",
-            actor=actor,
-            steps=STEPS[OperationKind.PREFLIGHT],
-            team=team,
-            cluster=cluster,
-            request=request,
-        )
+    title = f"Preflight of {name} on {cluster.name}"
+    return _ask(actor, OperationKind.PREFLIGHT, title, team=team, cluster=cluster, request=request)
 
 
 def diff(
@@ -47,17 +40,15 @@ def diff(
     is there, give its id. The objects and their diffs are in ``result["objects"]``."""
     request, team, cluster = _draft(actor, revision_id, cluster_id, namespace, name)
     deployment = lookup.deployment(actor, deployment_id) if deployment_id else None
-    with transaction.atomic():
-        return transitions.create(
-            kind=OperationKind.DIFF,
-            title=f"Compare {name} with {cluster.name}",
-            actor=actor,
-            steps=STEPS[OperationKind.DIFF],
-            team=team,
-            cluster=cluster,
-            deployment=deployment,
-            request=request,
-        )
+    return _ask(
+        actor,
+        OperationKind.DIFF,
+        f"Compare {name} with {cluster.name}",
+        team=team,
+        cluster=cluster,
+        deployment=deployment,
+        request=request,
+    )
 
 
 def check_chat(actor: Actor, *, deployment_id: int) -> Operation:
@@ -67,15 +58,8 @@ def check_chat(actor: Actor, *, deployment_id: int) -> Operation:
     if deployment.removed_at is not None:
         raise Conflict("This deployment was uninstalled.")
     with transaction.atomic():
-        operation = transitions.create(
-            kind=OperationKind.CHECK_CHAT,
-            title=f"Check the chat of {deployment.name}",
-            actor=actor,
-            steps=STEPS[OperationKind.CHECK_CHAT],
-            team=deployment.team,
-            cluster=deployment.cluster,
-            deployment=deployment,
-        )
+        title = f"Check the chat of {deployment.name}"
+        operation = begin(actor, OperationKind.CHECK_CHAT, deployment, title)
         # Not a preview: it loads the model onto the GPU, so it is on record.
         audit.record(
             actor,
@@ -84,6 +68,11 @@ def check_chat(actor: Actor, *, deployment_id: int) -> Operation:
             operation_id=operation.pk,
         )
     return operation
+
+
+def _ask(actor: Actor, kind: OperationKind, title: str, **about: Any) -> Operation:
+    with transaction.atomic():
+        return transitions.create(kind=kind, title=title, actor=actor, steps=STEPS[kind], **about)
 
 
 def _draft(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deployments.commands.base import checked_reason, command
-from deployments.commands.plans import STEPS
+from deployments.commands.base import command
+from deployments.commands.begin import begin
 from deployments.commands.subjects import of_deployment
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, InvalidInput
@@ -31,16 +31,13 @@ def uninstall(
         raise InvalidInput(f"Type {deployment.name} to confirm.", field="confirmation")
     if deployment.removed_at is not None:
         raise Conflict("This deployment is uninstalled already.")
-    operation = transitions.create(
-        kind=OperationKind.UNINSTALL,
-        title=f"Uninstall {deployment.name}",
-        actor=actor,
-        steps=STEPS[OperationKind.UNINSTALL],
-        team=deployment.team,
-        cluster=deployment.cluster,
-        deployment=deployment,
+    operation = begin(
+        actor,
+        OperationKind.UNINSTALL,
+        deployment,
+        f"Uninstall {deployment.name}",
         request={"delete_data": delete_data},
-        reason=checked_reason(reason),
+        reason=reason,
     )
     pulls = deployment.operations.filter(kind=OperationKind.PULL, state__in=ACTIVE)
     for pull in pulls.values_list("pk", flat=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -18,6 +18,8 @@ from django.utils import timezone
 from deployments.domain.states import OperationState, StepState
 from deployments.ledger.transitions import Claim, ClaimLost, announce_operation
 from deployments.models import Operation, OperationLog, OperationStep, PullProgress
+
+BEAT_AGAIN_AFTER = timedelta(seconds=3)
 
 
 def begin_step(held: Claim, position: int) -> OperationStep:
@@ -169,7 +171,7 @@ def beat(claims: Iterable[Claim]) -> list[HeldNow]:
         ours = bool(row and row["claim_epoch"] == epoch and row["state"] == OperationState.RUNNING)
         asked = row["cancel_requested_by"] or "somebody" if row and row["cancel_requested_at"] else ""
         standing.append(HeldNow(operation_id, ours, asked))
-        if ours and row and (row["heartbeat_at"] is None or (now - row["heartbeat_at"]).seconds >= 3):
+        if ours and row and (row["heartbeat_at"] is None or now - row["heartbeat_at"] >= BEAT_AGAIN_AFTER):
             due.append(operation_id)
     for operation_id in due:
         Operation.objects.filter(

@@ -84,8 +84,7 @@ def _where(
 
 def check(run: Run) -> Done:
     """The step of a chat check on demand."""
-    deployment = run.operation.deployment
-    assert deployment is not None
+    deployment = run.deployment
     release = deployment.releases.exclude(applied_at=None).first()
     spec = spec_from_json(release.spec if release else deployment.revision.spec)
     proof = generated_token(client_for(deployment.cluster), deployment, spec)

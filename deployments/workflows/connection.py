@@ -79,9 +79,8 @@ def rights(run: Run) -> Done:
 
 
 def _cluster(run: Run) -> Cluster:
-    assert run.operation.cluster is not None
-    run.operation.cluster.refresh_from_db()
-    return run.operation.cluster
+    run.cluster.refresh_from_db()
+    return run.cluster
 
 
 def _remember(cluster: Cluster, error: PilothouseError) -> None:

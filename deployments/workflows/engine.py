@@ -31,7 +31,7 @@ from deployments.domain.states import (
 from deployments.ledger import audit, progress, transitions
 from deployments.ledger.transitions import Claim, ClaimLost
 from deployments.logs import log_context
-from deployments.models import Operation
+from deployments.models import Cluster, Deployment, Operation
 from deployments.workflows.keeper import Cancelled, Hold, Stopping, keeper
 
 MAX_ATTEMPTS = 6
@@ -70,6 +70,18 @@ class Run:
     @property
     def claim(self) -> Claim:
         return self.hold.claim
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster it works on; for kinds of operations that have one."""
+        assert self.operation.cluster is not None
+        return self.operation.cluster
+
+    @property
+    def deployment(self) -> Deployment:
+        """The deployment it works on; for kinds of operations that have one."""
+        assert self.operation.deployment is not None
+        return self.operation.deployment
 
     def note(self, text: str, *, warning: bool = False) -> None:
         """A line in the operation's log."""

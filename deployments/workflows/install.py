@@ -48,7 +48,7 @@ def preflight(run: Run) -> Done:
         first = problems[0]
         raise PilothouseError(
             f"{first.title}.",
-            tried=f"check {stack.namespace}/{_deployment(run).name} before the apply",
+            tried=f"check {stack.namespace}/{run.deployment.name} before the apply",
             answered=first.evidence,
             remedy=first.remedy,
             retryable=False,
@@ -59,7 +59,7 @@ def preflight(run: Run) -> Done:
 
 def apply(run: Run) -> Done:
     """Write the release, then apply its objects in order and clear away what left the manifests."""
-    client, stack, deployment = _client(run), _stack(run), _deployment(run)
+    client, stack, deployment = _client(run), _stack(run), run.deployment
     release = _release(run, stack)
     read_parent(client, stack.apply_set)  # refuses another's before anything is written
     began = time.monotonic()
@@ -77,7 +77,7 @@ def apply(run: Run) -> Done:
 
 def start(run: Run) -> Done | Wait:
     """Wait until Ollama answers in every server pod. The pull needs no more than that."""
-    client, deployment = _client(run), _deployment(run)
+    client, deployment = _client(run), run.deployment
     wanted = _spec(run).server.replicas
     if wanted == 0:
         return Done("no replicas asked for")
@@ -101,7 +101,7 @@ def start(run: Run) -> Done | Wait:
 
 def pull(run: Run) -> Done | Wait:
     """See that the model is on every volume: one pull for each, shared with whoever waits for it."""
-    client, deployment, spec = _client(run), _deployment(run), _spec(run)
+    client, deployment, spec = _client(run), run.deployment, _spec(run)
     model = spec.model.reference
     volumes: dict[str, ServerPod] = {}
     for pod in server_pods(client, deployment):
@@ -156,7 +156,7 @@ def pull(run: Run) -> Done | Wait:
 
 def ready(run: Run) -> Done | Wait:
     """Wait until every pod is Ready, server and chat."""
-    client, deployment, spec = _client(run), _deployment(run), _spec(run)
+    client, deployment, spec = _client(run), run.deployment, _spec(run)
     pods = [pod for pod in server_pods(client, deployment) if not pod.terminating]
     up = [pod for pod in pods if pod.ready]
     if len(up) < spec.server.replicas:
@@ -181,7 +181,7 @@ def check(run: Run) -> Done | Wait:
     if spec.server.replicas == 0:
         return Done("stopped on purpose, so nothing was asked")
     try:
-        proof = generated_token(_client(run), _deployment(run), spec)
+        proof = generated_token(_client(run), run.deployment, spec)
     except ObjectMissing:
         # The proxy path of a new Service is 404 until the endpoints controller has seen it.
         return _wait_or_fail(run, "the chat's Service to get its endpoints", ENDPOINTS_TIMEOUT, "ready")
@@ -192,17 +192,11 @@ def check(run: Run) -> Done | Wait:
 
 
 def _client(run: Run) -> ClusterClient:
-    assert run.operation.cluster is not None
-    return client_for(run.operation.cluster)
-
-
-def _deployment(run: Run) -> Deployment:
-    assert run.operation.deployment is not None
-    return run.operation.deployment
+    return client_for(run.cluster)
 
 
 def _stack(run: Run) -> Stack:
-    deployment = _deployment(run)
+    deployment = run.deployment
     revision = Revision.objects.get(pk=run.operation.request["revision"])
     return build(
         revision,
@@ -232,7 +226,7 @@ def _release(run: Run, stack: Stack) -> Release:
     """The release of this operation: written once, found again when the step is repeated."""
     if run.operation.release is not None:
         return run.operation.release
-    deployment, operation = _deployment(run), run.operation
+    deployment, operation = run.deployment, run.operation
     key = digest_key()
     masked = [mask_secrets(manifest, key) for manifest in stack.manifests]
     clear = [manifest for manifest in stack.manifests if manifest["kind"] == "Secret"]

@@ -31,9 +31,7 @@ RATE_EVERY = 5.0
 
 def pull(run: Run) -> Done | Wait:
     """Pull the model of this operation onto its volume."""
-    operation = run.operation
-    deployment, request = operation.deployment, operation.request
-    assert deployment is not None
+    operation, deployment, request = run.operation, run.deployment, run.operation.request
     client = client_for(deployment.cluster)
     pod = _pod(server_pods(client, deployment), request["volume"])
     if pod is None:

@@ -31,9 +31,8 @@ SERVER_SIDE = ("managedFields", "resourceVersion", "generation", "uid", "creatio
 
 def preflight(run: Run) -> Done:
     """The findings, also when the cluster cannot be asked: that is the first of them."""
-    assert run.operation.cluster is not None
     try:
-        found = checks.findings(client_for(run.operation.cluster), _stack(run), create_namespace=True)
+        found = checks.findings(client_for(run.cluster), _stack(run), create_namespace=True)
     except (ClusterUnreachable, CredentialRefused) as error:
         found = [checks.answered_nothing(error)]
     counts = {str(level): sum(finding.level is level for finding in found) for level in FindingLevel}
@@ -43,8 +42,7 @@ def preflight(run: Run) -> Done:
 
 def diff(run: Run) -> Done:
     """Each object: how a dry run of its apply differs from what is there."""
-    assert run.operation.cluster is not None
-    client, stack = client_for(run.operation.cluster), _stack(run)
+    client, stack = client_for(run.cluster), _stack(run)
     namespace_exists = _namespace_exists(client, stack)
     objects = []
     for manifest in stack.manifests:

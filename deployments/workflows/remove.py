@@ -23,7 +23,7 @@ BUILT_IN = {("ConfigMap", "kube-root-ca.crt"), ("ConfigMap", "openshift-service-
 
 def stop(run: Run) -> Done | Wait:
     """Let running pulls of the deployment end first: they write to volumes that may go."""
-    pulls = _deployment(run).operations.filter(kind=OperationKind.PULL, state__in=ACTIVE)
+    pulls = run.deployment.operations.filter(kind=OperationKind.PULL, state__in=ACTIVE)
     left = list(pulls.values_list("pk", flat=True))
     for pull in left:
         transitions.request_cancel(pull, run.operation.actor_name)
@@ -35,7 +35,7 @@ def stop(run: Run) -> Done | Wait:
 
 def delete(run: Run) -> Done | Wait:
     """Delete objects in reverse order of their apply, then wait until they and their pods are gone."""
-    deployment = _deployment(run)
+    deployment = run.deployment
     client = client_for(deployment.cluster)
     _record_claims(client, deployment)
     left: list[ObjectRef] = []
@@ -54,7 +54,7 @@ def delete(run: Run) -> Done | Wait:
 
 def data(run: Run) -> Done | Wait:
     """Delete the claims that came with the deployment, where that was asked for."""
-    deployment = _deployment(run)
+    deployment = run.deployment
     claims = _own(deployment, CLAIM)
     if not run.operation.request["delete_data"]:
         names = ", ".join(row.name for row in claims[:5])
@@ -73,7 +73,7 @@ def data(run: Run) -> Done | Wait:
 
 def namespace(run: Run) -> Done | Wait:
     """Delete the namespace only if we made it and nothing else lives in it; then close the books."""
-    deployment = _deployment(run)
+    deployment = run.deployment
     words = _namespace(run, deployment)
     if isinstance(words, Wait):
         return words
@@ -105,11 +105,6 @@ def _namespace(run: Run, deployment: Deployment) -> str | Wait:
             return f"namespace {deployment.namespace} stays: {stranger} lives in it"
         _delete(client, row)
     return Wait(1, f"namespace {deployment.namespace} to end", memory={"namespace_deleted": True})
-
-
-def _deployment(run: Run) -> Deployment:
-    assert run.operation.deployment is not None
-    return run.operation.deployment
 
 
 def _own(deployment: Deployment, *kinds: str) -> list[OwnedObject]:

@@ -68,6 +68,22 @@ def test_a_living_worker_is_not_recovered(admin: Actor, team: Team) -> None:
     assert transitions.recover(operation.pk, now=timezone.now() + timedelta(seconds=5)) == ""
 
 
+@pytest.mark.parametrize(
+    ("age", "renewed"),
+    [(timedelta(seconds=1), False), (timedelta(seconds=4), True), (timedelta(days=1), True)],
+)
+def test_a_heartbeat_is_renewed_once_it_is_old(
+    admin: Actor, team: Team, age: timedelta, renewed: bool
+) -> None:
+    operation = queued(admin, team)
+    held = transitions.claim(operation.pk, "a", {Queue.CONTROL})
+    before = timezone.now() - age
+    Operation.objects.filter(pk=operation.pk).update(heartbeat_at=before)
+    assert [row.ours for row in progress.beat([held])] == [True]
+    operation.refresh_from_db()
+    assert (operation.heartbeat_at > before) is renewed
+
+
 def test_a_lost_message_is_sent_again_once_a_minute(admin: Actor, team: Team, sent) -> None:
     operation = queued(admin, team)
     sent.clear()

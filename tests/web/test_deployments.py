@@ -19,6 +19,7 @@ from deployments.domain.states import Health, OperationKind, OperationState, Rol
 from deployments.models import Deployment, Operation, OwnedObject, Team
 from tests.factories import make_team
 from tests.web import rows
+from tests.web.reading import html
 
 pytestmark = pytest.mark.django_db
 
@@ -37,28 +38,6 @@ def service(port: int) -> dict[str, Any]:
         "metadata": {"name": "r1-server"},
         "spec": {"ports": [{"port": port}]},
     }
-
-
-@pytest.fixture
-def team() -> Team:
-    return Team.objects.get(slug="default")
-
-
-@pytest.fixture
-def deployment(team: Team) -> Deployment:
-    return rows.deployment(rows.revision(team), rows.cluster())
-
-
-@pytest.fixture
-def signed_in(client: Client, team: Team) -> Client:
-    client.force_login(rows.person("olga", team))
-    return client
-
-
-def html(client: Client, address: str, status: int = 200, **headers: str) -> str:
-    answer = client.get(address, headers=headers)
-    assert answer.status_code == status, answer.content.decode()[-2000:]
-    return answer.content.decode()
 
 
 # The list -----------------------------------------------------------------------------------------

@@ -15,11 +15,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def team() -> Team:
-    return make.default_team()
-
-
-@pytest.fixture
 def cluster(client: Client) -> Cluster:
     admin = make.make_admin()
     client.force_login(admin)

@@ -11,30 +11,9 @@ from deployments.domain.states import OperationKind, OperationState, Role
 from deployments.models import Deployment, Operation, OperationLog, Team
 from tests.factories import make_team
 from tests.web import rows
+from tests.web.reading import html
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def team() -> Team:
-    return Team.objects.get(slug="default")
-
-
-@pytest.fixture
-def deployment(team: Team) -> Deployment:
-    return rows.deployment(rows.revision(team), rows.cluster())
-
-
-@pytest.fixture
-def signed_in(client: Client, team: Team) -> Client:
-    client.force_login(rows.person("olga", team))
-    return client
-
-
-def html(client: Client, address: str, status: int = 200, **headers: str) -> str:
-    answer = client.get(address, headers=headers)
-    assert answer.status_code == status
-    return answer.content.decode()
 
 
 def test_an_install_shows_step_figures_and_layers_of_its_pulls(

@@ -20,17 +20,6 @@ from tests.web import rows
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def team() -> Team:
-    return Team.objects.get(slug="default")
-
-
-@pytest.fixture
-def signed_in(client: Client, team: Team) -> Client:
-    client.force_login(rows.person("olga", team))
-    return client
-
-
 def page(client: Client) -> str:
     answer = client.get("/")
     assert answer.status_code == 200
