@@ -13,6 +13,7 @@ from datetime import datetime
 
 from deployments.gateways.kubernetes import ResourceKind
 from deployments.observer import reading_inventory as inventory
+from deployments.observer.reading_pods import setup
 from deployments.observer.trimming import (
     MAX_ITEMS,
     MAX_TEXT,
@@ -121,6 +122,7 @@ def _pod(obj: Raw) -> Raw:
             80,
         ),
         **({"exporter": exporter, "ports": inventory.ports(obj)} if exporter else {}),
+        **(setup(obj) if DEPLOYMENT_LABEL in labels else {}),
     }
 
 
