@@ -8,8 +8,8 @@ import time
 import pytest
 
 from deployments.domain import errors
-from deployments.gateways.kubernetes import ClusterClient, ClusterCredential, LogQuery, open_log
-from tests.contract.conftest import Raw, Target
+from deployments.gateways.kubernetes import ClusterClient, ClusterCredential, LogQuery, ObjectRef, open_log
+from tests.contract.conftest import Target
 from tests.contract.support import pod, pod_spec
 
 
@@ -46,15 +46,14 @@ def test_a_pod_that_is_not_there(target: Target, namespace: str) -> None:
     assert caught.value.sentence.startswith("The pod is gone")
 
 
-def test_a_pod_whose_node_is_not_there(
-    client: ClusterClient, raw: Raw, target: Target, namespace: str
-) -> None:
+def test_a_pod_whose_node_is_not_there(client: ClusterClient, target: Target, namespace: str) -> None:
     """Recorded transcript 29: 404 that names the node as if it were a pod."""
     ghost = pod(namespace)
     ghost["spec"]["nodeName"] = "no-such-node"
     client.create(ghost)
     with pytest.raises(errors.ObjectMissing) as caught:
         read(target.credential, LogQuery(namespace, "p"))
+    client.delete(ObjectRef("v1", "Pod", "p", namespace), grace=0)  # no kubelet will end it
     assert caught.value.answered == 'pods "no-such-node" not found'
     assert caught.value.sentence.startswith("The node that the pod ran on is gone")
 
