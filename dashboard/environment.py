@@ -7,8 +7,10 @@ what it wrote.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
+import re
 import secrets
 import tempfile
 from pathlib import Path
@@ -40,6 +42,9 @@ class Environment(BaseSettings):
     encryption_keys: Words = Field(
         default=[], validation_alias=AliasChoices("ENCRYPTION_KEYS", "ENCRYPTION_KEY")
     )
+    audit_signing_key: str = ""
+    audit_public_keys: Words = []
+    audit_stream: str = ""
     allowed_hosts: Words = []
     public_url: str = "http://pilothouse.localhost:8000"
     chat_domain: str = ""
@@ -52,7 +57,7 @@ class Environment(BaseSettings):
     pull_stall_seconds: int = Field(default=60, ge=1)
     installation_name: str = Field(default="pilothouse", pattern=r"^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$")
 
-    @field_validator("encryption_keys", "allowed_hosts", mode="before")
+    @field_validator("encryption_keys", "allowed_hosts", "audit_public_keys", mode="before")
     @classmethod
     def _words(cls, value: object) -> object:
         if isinstance(value, str):
@@ -70,6 +75,31 @@ class Environment(BaseSettings):
                     "each key must be 32 bytes in URL-safe base64; `python manage.py generate_key` prints one"
                 ) from None
         return keys
+
+    @field_validator("audit_signing_key")
+    @classmethod
+    def _seed(cls, value: str) -> str:
+        if value and not re.fullmatch(r"[A-Za-z0-9_-]{43}=", value):
+            raise ValueError(
+                "must be 32 bytes in URL-safe base64; `python manage.py generate_key` prints one"
+            )
+        return value
+
+    @field_validator("audit_public_keys")
+    @classmethod
+    def _public(cls, keys: list[str]) -> list[str]:
+        if any(not re.fullmatch(r"[0-9a-f]{64}", key) for key in keys):
+            raise ValueError("each key must be 64 hexadecimal digits")
+        return keys
+
+    @field_validator("audit_stream")
+    @classmethod
+    def _stream(cls, value: str) -> str:
+        if not re.fullmatch(r"(?:stdout|syslog:///\S+|syslog(?:\+tcp)?://[^/\s]+)?", value):
+            raise ValueError(
+                "must be stdout, syslog:///dev/log, syslog://host:port or syslog+tcp://host:port"
+            )
+        return value
 
     @field_validator("public_url")
     @classmethod
@@ -133,18 +163,26 @@ def load() -> Environment:
     env.var_dir = env.var_dir.absolute()
     missing = [
         name
-        for name, value in (("SECRET_KEY", env.secret_key), ("ENCRYPTION_KEYS", env.encryption_keys))
+        for name, value in (
+            ("SECRET_KEY", env.secret_key),
+            ("ENCRYPTION_KEYS", env.encryption_keys),
+            ("AUDIT_SIGNING_KEY", env.audit_signing_key),
+        )
         if not value
     ]
     if missing and not env.sqlite:
         raise ImproperlyConfigured(
-            f"{' and '.join(missing)} must be set when DATABASE_URL is not SQLite: "
+            f"{', '.join(missing)} must be set when DATABASE_URL is not SQLite: "
             "every process of an installation needs the same value."
         )
     if not env.secret_key:
         env.secret_key = _generated(env.var_dir, "secret_key", secrets.token_urlsafe(50))
     if not env.encryption_keys:
         env.encryption_keys = [_generated(env.var_dir, "encryption_key", Fernet.generate_key().decode())]
+    if not env.audit_signing_key:
+        env.audit_signing_key = _generated(
+            env.var_dir, "audit_signing_key", base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+        )
     if not env.database_url:
         env.var_dir.mkdir(parents=True, exist_ok=True)
         env.database_url = f"sqlite:///{env.var_dir / 'pilothouse.sqlite3'}"

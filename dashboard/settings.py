@@ -98,6 +98,9 @@ SESSION_ENGINE = "django.contrib.sessions.backends.db"
 
 REDIS_URL = ENV.redis_url
 ENCRYPTION_KEYS = ENV.encryption_keys
+AUDIT_SIGNING_KEY = ENV.audit_signing_key
+AUDIT_PUBLIC_KEYS = ENV.audit_public_keys
+AUDIT_STREAM = ENV.audit_stream
 VAR_DIR = ENV.var_dir
 
 # Celery -----------------------------------------------------------------------------------------

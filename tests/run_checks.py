@@ -25,6 +25,7 @@ PRODUCTION = {
     "REDIS_URL": "redis://valkey:6379/0",
     "SECRET_KEY": secrets.token_urlsafe(60),
     "ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+    "AUDIT_SIGNING_KEY": Fernet.generate_key().decode(),
     "PUBLIC_URL": "https://pilothouse.example.com",
     "TRUSTED_PROXY": "1",
     "DEBUG": "0",

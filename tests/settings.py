@@ -12,6 +12,7 @@ os.environ["DATABASE_URL"] = os.environ.get("TEST_DATABASE_URL", "")
 os.environ["ALLOW_LOOPBACK_CLUSTERS"] = "true"  # the practice cluster lives there
 os.environ.setdefault("SECRET_KEY", "only for tests, and of a sensible length")
 os.environ.setdefault("ENCRYPTION_KEYS", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
+os.environ.setdefault("AUDIT_SIGNING_KEY", "c2lnbnMgbm90aGluZyBidXQgd2hhdCB0ZXN0cyBkbyE=")
 
 from dashboard.settings import *  # noqa: E402, F403
 

@@ -17,6 +17,7 @@ from deployments.domain.spec import ModelSpec, StackSpec
 from deployments.domain.states import Role
 from deployments.domain.subjects import Subject
 from deployments.ledger import audit
+from deployments.ledger.verification import first_broken
 from deployments.models import AuditEntry, AuditHead, Profile, Team
 from tests.core.conftest import member
 from tests.ground import set_triggers
@@ -33,7 +34,7 @@ def test_a_command_and_its_entry_are_one(owner: Actor, team: Team) -> None:
         "owner",
         "done",
     )
-    assert audit.first_broken() is None
+    assert first_broken() is None
 
 
 def test_a_refused_command_leaves_only_its_denial(team: Team) -> None:
@@ -62,7 +63,7 @@ def test_a_rolled_back_entry_leaves_no_gap(admin: Actor) -> None:
         (1, "one"),
         (2, "three"),
     ]
-    assert audit.first_broken() is None
+    assert first_broken() is None
 
 
 def test_the_database_refuses_to_alter_or_delete() -> None:
@@ -91,7 +92,7 @@ def test_an_alteration_behind_the_triggers_is_found(field: str) -> None:
     }.get(field, "altered")
     with _without_triggers(), connection.cursor() as cursor:
         cursor.execute(f"UPDATE deployments_auditentry SET {field} = %s WHERE sequence = 2", [altered])
-    broken = audit.first_broken()
+    broken = first_broken()
     assert broken is not None and broken[0] == 2
 
 
@@ -100,7 +101,7 @@ def test_a_removed_tail_is_found() -> None:
         audit.record(PILOTHOUSE, f"act {number}")
     with _without_triggers(), connection.cursor() as cursor:
         cursor.execute("DELETE FROM deployments_auditentry WHERE sequence = 3")
-    assert audit.first_broken() == (3, "entries after it were removed")
+    assert first_broken() == (3, "it is missing")
     assert AuditHead.objects.get().sequence == 3
 
 

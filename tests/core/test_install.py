@@ -17,7 +17,8 @@ from deployments.domain.actors import Actor
 from deployments.domain.errors import InvalidInput
 from deployments.domain.spec import ChatSpec, ModelSpec, ServerSpec, StackSpec, StorageMode, StorageSpec
 from deployments.domain.states import OperationKind, OperationState, Queue
-from deployments.ledger import audit, transitions
+from deployments.ledger import transitions
+from deployments.ledger.verification import first_broken
 from deployments.models import AuditEntry, Cluster, Deployment, Operation, PullProgress, Team
 from deployments.workflows.engine import run_operation
 from deployments.workflows.keeper import keeper
@@ -81,7 +82,7 @@ def test_a_stack_is_installed_checked_and_removed_without_a_trace(
     assert deployment.removed_at is not None
     actions = list(AuditEntry.objects.order_by("sequence").values_list("action", flat=True))
     assert actions[-2:] == ["deployment.uninstall_with_data", "operation.uninstall"]
-    assert audit.first_broken() is None
+    assert first_broken() is None
 
 
 def test_what_pilothouse_did_not_make_stays(

@@ -55,6 +55,7 @@ def running_product(directory: Path) -> Iterator[Product]:
         "DJANGO_SETTINGS_MODULE",
         "SECRET_KEY",
         "ENCRYPTION_KEYS",
+        "AUDIT_SIGNING_KEY",
     }
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     with output.open("wb") as log:

@@ -130,7 +130,7 @@ def test_compose_keeps_the_practice_of_one_image_and_asks_for_secrets() -> None:
     assert set(ours) == {"migrate", "web", "worker", "pull-worker", "observer"}
     for service in ours.values():
         assert service["cap_drop"] == ["ALL"]
-        for secret in ("SECRET_KEY", "ENCRYPTION_KEYS", "DATABASE_URL"):
+        for secret in ("SECRET_KEY", "ENCRYPTION_KEYS", "AUDIT_SIGNING_KEY", "DATABASE_URL"):
             assert ":?" in service["environment"][secret]
         known = {name.upper() for name in Environment.model_fields}
         assert set(service["environment"]) <= known
