@@ -58,7 +58,7 @@ def _causes(observed: ObservedStack, now: datetime, installing: bool) -> list[Ca
     found = _claims(observed, now, installing) + _workloads(observed, installing)
     for pod in observed.pods:
         if not pod.deleting:
-            found += _pod(pod, now)
+            found += pod_causes(pod, now)
     found += _events(observed, now)
     if not found or all(cause.health is Health.PROGRESSING for cause in found):
         found += _service(observed, installing)
@@ -133,7 +133,8 @@ def _claims(observed: ObservedStack, now: datetime, installing: bool) -> list[Ca
     return found
 
 
-def _pod(pod: ObservedPod, now: datetime) -> list[Cause]:
+def pod_causes(pod: ObservedPod, now: datetime) -> list[Cause]:
+    """What is wrong with one pod, or under way; [] where nothing is."""
     own = pod_cause(pod)
     if own:
         return [own]

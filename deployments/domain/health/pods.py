@@ -1,0 +1,99 @@
+"""The health of one pod by itself: the same causes as the stack's, and words for a pod without any."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from deployments.domain.health.assess import Assessment, pod_causes
+from deployments.domain.health.observed import ObservedContainer, ObservedPod
+from deployments.domain.states import Health
+
+COMPONENT = "app.kubernetes.io/component"
+
+
+def assess_pod(pod: ObservedPod, now: datetime) -> Assessment:
+    """One sentence, its evidence and a remedy ("" where nothing is to be done)."""
+    if pod.deleting:
+        return Assessment(Health.PROGRESSING, f"{pod.name} is being ended.")
+    causes = sorted(pod_causes(pod, now), key=lambda cause: cause.health.badness)
+    if causes:
+        evidence = tuple(dict.fromkeys(cause.evidence for cause in causes if cause.evidence))
+        return Assessment(causes[0].health, causes[0].sentence, evidence[:8], causes[0].remedy)
+    if pod.phase == "Succeeded":
+        return Assessment(Health.HEALTHY, f"{pod.name} has done its work and ended.")
+    if pod.ready:
+        return Assessment(Health.HEALTHY, f"{pod.name} runs and is ready.")
+    if pod.phase == "Running":
+        if pod.model_present is False:
+            return Assessment(
+                Health.PROGRESSING,
+                f"{pod.name} runs and waits for its model.",
+                remedy="Nothing while it is pulled; else pull the model again.",
+            )
+        if any(container.restarts for container in pod.containers):
+            return Assessment(
+                Health.DEGRADED,
+                f"{pod.name} was started again and is not ready yet.",
+                tuple(_last(pod, c) for c in pod.containers if c.last_exit_code is not None),
+                "Read the log of the previous run.",
+            )
+        return Assessment(Health.PROGRESSING, f"{pod.name} runs but is not ready yet.")
+    if pod.phase == "Pending":
+        where = f" on {pod.node}" if pod.node else ""
+        return Assessment(Health.PROGRESSING, f"{pod.name} is being started{where}.")
+    return Assessment(Health.UNKNOWN, f"How {pod.name} is was not told.")
+
+
+def _last(pod: ObservedPod, container: ObservedContainer) -> str:
+    reason = f" ({container.last_reason})" if container.last_reason else ""
+    return f"{pod.name}/{container.name}: ended with exit code {container.last_exit_code}{reason}"
+
+
+def stored_pod(name: str, data: dict[str, Any], model_present: bool | None = None) -> ObservedPod:
+    """A pod as the observer has stored it (under the names of the Kubernetes API), for judging it."""
+    conditions = {item["type"]: item for item in data.get("conditions", []) if "type" in item}
+    scheduled = conditions.get("PodScheduled")
+    statuses = [*data.get("initContainerStatuses", []), *data.get("containerStatuses", [])]
+    return ObservedPod(
+        name=name,
+        component=data.get("labels", {}).get(COMPONENT, ""),
+        phase=data.get("phase") or "Pending",
+        ready=conditions.get("Ready", {}).get("status") == "True",
+        reason=data.get("reason", ""),
+        message=data.get("message", ""),
+        node=data.get("node", ""),
+        deleting=bool(data.get("deletedAt")),
+        created_at=_time(data.get("createdAt")),
+        scheduled=None if scheduled is None else scheduled.get("status") == "True",
+        scheduling_reason=scheduled.get("reason", "") if scheduled else "",
+        scheduling_message=scheduled.get("message", "") if scheduled else "",
+        containers=tuple(_container(item) for item in statuses),
+        model_present=model_present,
+    )
+
+
+def _container(item: dict[str, Any]) -> ObservedContainer:
+    states: dict[str, dict[str, Any]] = item.get("state") or {"waiting": {}}
+    state, said = next(iter(states.items()))
+    last = item.get("lastState", {}).get("terminated", {})
+    return ObservedContainer(
+        name=item.get("name", ""),
+        ready=item.get("ready", False),
+        restarts=item.get("restartCount", 0),
+        state=state,
+        reason=said.get("reason", ""),
+        message=said.get("message", ""),
+        exit_code=said.get("exitCode"),
+        last_reason=last.get("reason", ""),
+        last_exit_code=last.get("exitCode"),
+        image=item.get("image", ""),
+    )
+
+
+def _time(text: object) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
