@@ -57,6 +57,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     large.add_argument(
         "--labelled", type=float, default=0.2, help="share of the pods that Pilothouse deployed"
     )
+    large.add_argument("--prometheus", action="store_true", help="one that scrapes the exporters")
     large.add_argument("--namespaces", help="where those are, joined by commas")
     parser.add_argument("--no-world", action="store_true", help="the bare API: no controllers, no nodes")
     parser.add_argument(
@@ -95,6 +96,7 @@ def scale_maker(arguments: argparse.Namespace) -> Callable[[Store], Any]:
         changes=arguments.changes,
         seed=arguments.seed if arguments.seed is not None else 1,
         labelled=arguments.labelled,
+        prometheus=arguments.prometheus,
         **more,
     )
     return lambda store: scale.ScaleWorld(store, size)

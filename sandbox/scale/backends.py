@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from sandbox.backend import BackendRequest, BackendResponse
 from sandbox.scale.objects import MODEL
 from sandbox.world import exporters
 from sandbox.world.answers import error_answer, json_answer, text_answer
-from sandbox.world.exporter_text import nvidia_text
+from sandbox.world.exporter_text import NVIDIA_NAMES, nvidia_series, nvidia_text
 from sandbox.world.faults import Faults
 from sandbox.world.gpus import MIB, Device
+from sandbox.world.prometheus import target_of
 from sandbox.world.readings import Reading
+from sandbox.world.scrapes import SeriesSamples, merged
 
 Object = dict[str, Any]
 
@@ -59,6 +62,50 @@ class Exporter:
         host = self.pod["metadata"]["name"] if name == "name" else self.pod["spec"]["nodeName"]
         now = self.elapsed()
         return nvidia_text([reading(device, now) for device in self.devices], host, variants)
+
+
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """One metric of one device, computed for any moment."""
+
+    figures: Figures
+    device: Device
+    name: str
+
+    def at(self, when: float) -> str | None:
+        elapsed = self.figures.elapsed() - (self.figures.now() - when)
+        readings = [reading(self.device, elapsed)]
+        return next((value for _, _, value in nvidia_series(readings, "", (), (self.name,))), None)
+
+
+class Figures:
+    """What a Prometheus of this cluster would have scraped: the same waves, without storing them."""
+
+    def __init__(
+        self,
+        exporters: Callable[[], Iterable[tuple[Object, list[Device]]]],
+        elapsed: Callable[[], float],
+        now: Callable[[], float],
+    ) -> None:
+        self.exporters = exporters
+        self.elapsed = elapsed
+        self.now = now
+
+    def series(
+        self, wanted: Callable[[str], bool], honor: bool | None
+    ) -> Iterator[tuple[dict[str, str], SeriesSamples]]:
+        names = [name for name in NVIDIA_NAMES if wanted(name)]
+        if not names:
+            return
+        for pod, devices in self.exporters():
+            target = target_of(pod, 9400, "gpu-metrics").labels()
+            readings = {device.uuid: device for device in devices}
+            rows = nvidia_series(
+                [reading(device, 0.0) for device in devices], pod["spec"]["nodeName"], (), names
+            )
+            for name, labels, _ in rows:
+                device = readings[dict(labels)["UUID"]]
+                yield merged(name, labels, target, bool(honor)), _Samples(self, device, name)
 
 
 class Ollama:

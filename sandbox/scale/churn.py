@@ -11,7 +11,7 @@ import random
 from collections import Counter, deque
 from typing import Any
 
-from sandbox.scale.fleet import EXPORTER_NAMESPACE, Fleet, Planned, Workload
+from sandbox.scale.fleet import STAYING, Fleet, Planned, Workload
 from sandbox.scale.objects import Writer, conditions
 from sandbox.store import Store, key_of
 
@@ -38,7 +38,7 @@ class Churn:
         self._unwell: deque[str] = deque()
         self._task: asyncio.Task[None] | None = None
         for planned in fleet.pods:
-            if planned.node and planned.workload.namespace != EXPORTER_NAMESPACE:
+            if planned.node and planned.workload.namespace not in STAYING:
                 self._remember(planned.workload, planned.name)
 
     def start(self) -> None:

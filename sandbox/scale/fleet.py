@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 
 from sandbox.world.gpus import A100
 from sandbox.world.nodes import NodeSpec
+from sandbox.world.scenarios import MONITORING, PROMETHEUS
 
 GPUS_OF_A_NODE = 8
 PODS_OF_A_NODE = 110
 SPECIAL_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 EXPORTER_NAMESPACE = "gpu-operator"
+STAYING = (EXPORTER_NAMESPACE, MONITORING)
 TENANTS = 40
 # What is left free, so that there is something to schedule on.
 GPUS_GIVEN = 0.8
@@ -24,7 +26,8 @@ GPUS_GIVEN = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """changes: a second; labelled: the share of the pods that belongs to stacks, in ``namespaces``.
+    """changes: a second; labelled: the share of the pods that belongs to stacks, in ``namespaces``;
+    prometheus: whether there is one that scrapes the exporters.
 
     Raises ValueError for numbers that make no cluster.
     """
@@ -35,6 +38,7 @@ class Size:
     changes: float = 200.0
     seed: int = 1
     labelled: float = 0.2
+    prometheus: bool = False
     namespaces: tuple[str, ...] = tuple(f"models-{number:02d}" for number in range(1, 9))
 
     def __post_init__(self) -> None:
@@ -46,7 +50,7 @@ class Size:
             raise ValueError(f"{self.pods} pods do not fit: a node takes {PODS_OF_A_NODE}")
         if self.gpus > self.nodes * GPUS_OF_A_NODE:
             raise ValueError(f"{self.gpus} GPUs do not fit: a node takes {GPUS_OF_A_NODE}")
-        if self.pods < self.gpu_nodes:
+        if self.pods < self.gpu_nodes + self.prometheus:
             raise ValueError(f"{self.gpu_nodes} nodes with GPUs need a pod each for their exporter")
         if not self.namespaces:
             raise ValueError("the stacks need a namespace")
@@ -143,7 +147,9 @@ class Fleet:
             self.workloads.append(
                 Workload("DaemonSet", EXPORTER_NAMESPACE, "nvidia-dcgm-exporter", size.gpu_nodes)
             )
-        room = size.pods - size.gpu_nodes
+        if size.prometheus:
+            self.workloads.append(Workload("StatefulSet", MONITORING, PROMETHEUS, 1))
+        room = size.pods - size.gpu_nodes - size.prometheus
         labelled = round(room * size.labelled)
         gpus = int(size.gpus * GPUS_GIVEN)
         given = 0

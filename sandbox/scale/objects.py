@@ -12,6 +12,7 @@ from typing import Any
 
 from sandbox.scale.fleet import Fleet, Planned, Workload
 from sandbox.store import timestamp
+from sandbox.world.scenarios import MONITORING, PROMETHEUS_IMAGE
 
 Object = dict[str, Any]
 
@@ -191,6 +192,8 @@ class Writer:
 def selector_labels(workload: Workload) -> dict[str, str]:
     if workload.kind == "DaemonSet":
         return {"app": workload.name}
+    if workload.namespace == MONITORING:
+        return {"app.kubernetes.io/name": "prometheus", "app.kubernetes.io/instance": "k8s"}
     if workload.stack is None:
         return {"app": workload.name}
     return {
@@ -229,27 +232,34 @@ def pod_labels(workload: Workload, name: str) -> dict[str, str]:
 # ---- parts of a pod
 
 
-def _image(workload: Workload) -> tuple[str, str, int]:
-    """(container name, image, port)."""
+def _image(workload: Workload) -> tuple[str, str, int, str]:
+    """(container name, image, port, its name)."""
     if workload.kind == "DaemonSet":
-        return workload.name, _EXPORTER, 9400
+        return workload.name, _EXPORTER, 9400, "metrics"
+    if workload.namespace == MONITORING:
+        return "prometheus", PROMETHEUS_IMAGE, 9090, "web"
     if workload.component == "chat":
-        return "nextchat", _CHAT, 3000
+        return "nextchat", _CHAT, 3000, "http"
     if workload.component == "server":
-        return "ollama", _OLLAMA, 11434
-    return "main", f"registry.example/{workload.namespace}/{workload.name}:1.{workload.replicas}", 8080
+        return "ollama", _OLLAMA, 11434, "http"
+    return (
+        "main",
+        f"registry.example/{workload.namespace}/{workload.name}:1.{workload.replicas}",
+        8080,
+        "http",
+    )
 
 
 def pod_spec(workload: Workload) -> Object:
     """The template's spec, without a node."""
-    name, image, port = _image(workload)
+    name, image, port, port_name = _image(workload)
     requests, limits = {"cpu": "500m", "memory": "1Gi"}, {"cpu": "2", "memory": "2Gi"}
     if workload.component == "server":
         requests, limits = {"cpu": "2", "memory": "8Gi"}, {"cpu": "4", "memory": "10Gi"}
     if workload.gpus:
         requests["nvidia.com/gpu"] = limits["nvidia.com/gpu"] = str(workload.gpus)
     probe = {
-        "httpGet": {"path": "/", "port": "http", "scheme": "HTTP"},
+        "httpGet": {"path": "/", "port": port_name, "scheme": "HTTP"},
         "timeoutSeconds": 5,
         "periodSeconds": 20,
         "successThreshold": 1,
@@ -258,7 +268,7 @@ def pod_spec(workload: Workload) -> Object:
     container = {
         "name": name,
         "image": image,
-        "ports": [{"name": "http", "containerPort": port, "protocol": "TCP"}],
+        "ports": [{"name": port_name, "containerPort": port, "protocol": "TCP"}],
         "env": [{"name": "OLLAMA_MODELS", "value": "/models"}],
         "resources": {"limits": limits, "requests": requests},
         "volumeMounts": [{"name": "models", "mountPath": "/models"}],

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -18,7 +18,7 @@ from aiohttp import web
 
 from sandbox import status
 from sandbox.backend import Backend
-from sandbox.scale.backends import Exporter, Ollama, Page
+from sandbox.scale.backends import Exporter, Figures, Ollama, Page
 from sandbox.scale.churn import Churn
 from sandbox.scale.fleet import EXPORTER_NAMESPACE, Fleet, Size
 from sandbox.scale.objects import Writer
@@ -30,6 +30,7 @@ from sandbox.world.faults import OF_REQUESTS, FaultError, Faults
 from sandbox.world.gpus import A100, Device, Devices
 from sandbox.world.nodes import Nodes
 from sandbox.world.objects import name_of, namespace_of, spec_of, status_of
+from sandbox.world.prometheus import Prometheus
 from sandbox.world.watch_faults import WatchEnder, WatchFaults
 
 logger = logging.getLogger(__name__)
@@ -47,11 +48,12 @@ class ScaleWorld:
         self.fleet = Fleet(size)
         self.clock = Clock()
         self.watch_faults = WatchFaults()
-        self.faults = Faults(self._switched, (*OF_REQUESTS, "gpu_exporter"))
+        self.faults = Faults(self._switched, (*OF_REQUESTS, "gpu_exporter", "prometheus"))
         self.devices = Devices(size.seed)
         self.nodes = Nodes(store, Recorder(store), self.devices)
         self.writer = Writer(self.fleet, store.clock())
         self.churn = Churn(store, self.fleet, self.writer)
+        self.figures = Figures(self.exporters, self.clock.elapsed, store.clock)
         self._unsubscribe = lambda: None
 
     def _switched(self, name: str) -> None:
@@ -71,9 +73,13 @@ class ScaleWorld:
         self.nodes.furnish(self.fleet.nodes)
         scenarios.furnish_classes(self.store)
         for namespace in self.fleet.namespaces():
-            self.store.create("Namespace", {"metadata": {"name": namespace}})
+            if self.store.get("Namespace", None, namespace) is None:
+                self.store.create("Namespace", {"metadata": {"name": namespace}})
         self._load()
-        scenarios.furnish_exporter_service(self.store, "nvidia")
+        if self.fleet.size.gpus:
+            scenarios.furnish_exporter_service(self.store, "nvidia")
+        if self.fleet.size.prometheus:
+            scenarios.furnish_prometheus(self.store, running=False)
         for pod in self.store.each("Pod"):
             self._hold(pod)
         self._unsubscribe = self.store.subscribe(lambda event: self._follow(event.type, event.object))
@@ -123,6 +129,11 @@ class ScaleWorld:
     def devices_of(self, node: str) -> list[Device]:
         return self.devices.nodes.get(node, [])
 
+    def exporters(self) -> Iterator[tuple[Object, list[Device]]]:
+        """Each exporter's pod and the devices of its node."""
+        for pod in self.store.each("Pod", EXPORTER_NAMESPACE):
+            yield pod, self.devices_of(spec_of(pod)["nodeName"])
+
     # ---- what the server asks
 
     def backend(self, pod: Object, port: int) -> Backend | None:
@@ -131,6 +142,8 @@ class ScaleWorld:
             return None
         if namespace_of(pod) == EXPORTER_NAMESPACE and port == 9400:
             return Exporter(self.faults, pod, self.devices_of(spec_of(pod)["nodeName"]), self.clock.elapsed)
+        if namespace_of(pod) == scenarios.MONITORING and port == 9090:
+            return Prometheus(self.faults, pod, self.figures, self.store.clock)
         for container in spec_of(pod)["containers"]:
             if any(entry.get("containerPort") == port for entry in container.get("ports") or []):
                 limits = (container.get("resources") or {}).get("limits") or {}

@@ -21,6 +21,8 @@ VARIANTS = (
     "old_names",
     "no_profiling",
     "empty_labels",
+    "no_pods",
+    "no_metrics",
     "sentinels",
     "nan",
     "xid",
@@ -34,10 +36,12 @@ VARIANTS = (
     "hanging",
 )
 """hostname: the host label of releases after 4.8.2. pod_hostname: the host is the exporter's pod. old_names: the 1.x
-namespace. no_profiling: no DCGM_FI_PROF_ metrics. empty_labels: an idle GPU has pod="" and the like. sentinels: blanks
+namespace. no_profiling: no DCGM_FI_PROF_ metrics. empty_labels: an idle GPU has pod="" and the like. no_pods: without
+--kubernetes. no_metrics: no metric of a GPU at all. sentinels: blanks
 as numbers. nan: NaN and +Inf. xid: the first GPU reports XID 79. busy: every GPU that a pod holds is at work. The others
 spoil the page as a whole: each line twice, cut in the middle, endless lines, 500, a proxy's page, nothing listens, no answer.
 """
+SPOILING = frozenset(("duplicated", "truncated", "huge", "error", "html", "refused", "hanging"))
 
 _PAYLOADS = "- including both protocol headers and data payloads - in bytes per second."
 _NVIDIA: tuple[tuple[str, str, str, Callable[[Reading], str]], ...] = (
@@ -134,6 +138,7 @@ _NVIDIA: tuple[tuple[str, str, str, Callable[[Reading], str]], ...] = (
 )
 
 
+NVIDIA_NAMES = tuple(name for name, _, _, _ in _NVIDIA)
 _OLD_NAMES = {
     "DCGM_FI_DEV_SM_CLOCK": "dcgm_sm_clock",
     "DCGM_FI_DEV_MEM_CLOCK": "dcgm_memory_clock",
@@ -181,7 +186,7 @@ def _nvidia_labels(reading: Reading, host: str, variants: Collection[str]) -> tu
         ("hostname" if "hostname" in variants else "Hostname", host),
         ("DCGM_FI_DRIVER_VERSION", DRIVER),
     ]
-    if device.pod is None and "empty_labels" not in variants:
+    if "no_pods" in variants or (device.pod is None and "empty_labels" not in variants):
         return first, []
     namespace, pod, container = device.pod or ("", "", "")
     first.append(("container_name" if old else "container", container))
@@ -193,7 +198,9 @@ def _nvidia_labels(reading: Reading, host: str, variants: Collection[str]) -> tu
 
 def _nvidia_metrics(variants: Collection[str]) -> list[tuple[str, str, str, str, Callable[[Reading], str]]]:
     """(name, shown name, type, help, value)."""
-    found = []
+    found: list[tuple[str, str, str, str, Callable[[Reading], str]]] = []
+    if "no_metrics" in variants:
+        return found
     for name, kind, text, value in _NVIDIA:
         profiling = name.startswith("DCGM_FI_PROF_")
         if profiling and "no_profiling" in variants:

@@ -6,11 +6,11 @@ The fault `gpu_exporter` names the variants (see exporter_text.py) that an expor
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 
 from sandbox.backend import BackendRequest, BackendResponse
 from sandbox.world.answers import stream_answer, text_answer
-from sandbox.world.exporter_text import amd_text, nvidia_text
+from sandbox.world.exporter_text import SPOILING, Labels, amd_series, amd_text, nvidia_series, nvidia_text
 from sandbox.world.faults import Fault, Faults
 from sandbox.world.objects import name_of
 from sandbox.world.process import Process
@@ -70,40 +70,51 @@ async def _huge(text: str, megabytes: float) -> AsyncIterator[bytes]:
 class Exporter:
     """/metrics and /health of an exporter container."""
 
-    def __init__(
-        self, process: Process, text: Callable[[Sequence[Reading], str, Collection[str]], str]
-    ) -> None:
+    def __init__(self, process: Process, amd: bool = False) -> None:
         self.process = process
-        self.text = text
+        self.amd = amd
 
     async def handle(self, request: BackendRequest) -> BackendResponse:
         if request.path == "/metrics":
-            faults = self.process.world.faults
-            return await page(faults, faults.find("gpu_exporter", pod=self.process.pod), self._text)
+            return await page(self.process.world.faults, self._fault(), self._text)
         if request.path == "/health":
             return text_answer("KO" if self.process.exited.done() else "OK")
         return text_answer("404 page not found\n", 404)
 
-    def _text(self, variants: Collection[str]) -> str:
-        world, node = self.process.world, self.process.node
-        host = name_of(self.process.pod) if "pod_hostname" in variants else node
-        readings = [
+    def _fault(self) -> Fault | None:
+        return self.process.world.faults.find("gpu_exporter", pod=self.process.pod)
+
+    def _readings(self, variants: Collection[str]) -> list[Reading]:
+        world = self.process.world
+        return [
             read(world.seed, world.clock.elapsed(), device, "busy" in variants)
-            for device in world.devices.nodes.get(node, ())
+            for device in world.devices.nodes.get(self.process.node, ())
         ]
-        return self.text(readings, host, variants)
 
+    def _host(self, variants: Collection[str]) -> str:
+        return name_of(self.process.pod) if "pod_hostname" in variants else self.process.node
 
-def _amd(readings: Sequence[Reading], host: str, variants: Collection[str]) -> str:
-    """AMD's exporter has one form."""
-    return amd_text(readings, host)
+    def _text(self, variants: Collection[str]) -> str:
+        # AMD's exporter has one form.
+        if self.amd:
+            return amd_text(self._readings(variants), self.process.node)
+        return nvidia_text(self._readings(variants), self._host(variants), variants)
+
+    def series(self) -> Iterator[tuple[str, Labels, str]]:
+        """(name, labels, value) as a scrape reads them now; nothing while the page as a whole is spoilt."""
+        variants = variants_of(self._fault())
+        if variants & SPOILING:
+            return iter(())
+        if self.amd:
+            return amd_series(self._readings(variants), self.process.node)
+        return nvidia_series(self._readings(variants), self._host(variants), variants)
 
 
 def start_nvidia(process: Process) -> None:
-    process.ports[9400] = Exporter(process, nvidia_text)
+    process.ports[9400] = Exporter(process)
     process.log.write('level=INFO msg="Starting webserver" SIMULATED=true')
 
 
 def start_amd(process: Process) -> None:
-    process.ports[5000] = Exporter(process, _amd)
+    process.ports[5000] = Exporter(process, amd=True)
     process.log.write("SIMULATED device metrics exporter serving on :5000")

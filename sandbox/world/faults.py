@@ -28,6 +28,8 @@ disk_full          at (0.3): no space left on device
 pull_error         text: a model pull ends with this error
 lost_model         model: models vanish from volumes at once, and do not stay there while this is on
 gpu_exporter       variant: one of exporter_text.VARIANTS or a list of them; megabytes (64) of a huge page
+exporters_gone     vendor (all): the exporters' DaemonSets, Services and pods are deleted until this is switched off
+prometheus         honor_labels: layout of labels, true or false; answer: empty, error, html, refused or hanging
 """
 
 from __future__ import annotations
@@ -69,6 +71,8 @@ NAMES = (
     "pull_error",
     "lost_model",
     "gpu_exporter",
+    "exporters_gone",
+    "prometheus",
 )
 SCOPES = ("namespace", "pod", "node", "image", "model", "path", "verb", "resource")
 OF_REQUESTS = (
@@ -119,6 +123,13 @@ def _check_variants(wanted: Any) -> None:
         raise FaultError(f"variant must be one or a list of: {', '.join(VARIANTS)}")
 
 
+def _check_prometheus(params: dict[str, Any]) -> None:
+    if params.get("answer") not in (None, "empty", "error", "html", "refused", "hanging"):
+        raise FaultError("answer must be one of: empty, error, html, refused, hanging")
+    if params.get("honor_labels") not in (None, True, False):
+        raise FaultError("honor_labels must be true or false")
+
+
 class Faults:
     """One fault of each name at a time. on_change(name) is called after each switch. names: those there are."""
 
@@ -143,6 +154,8 @@ class Faults:
             raise FaultError("times must be a whole number above 0")
         if name == "gpu_exporter":
             _check_variants(params.get("variant"))
+        if name == "prometheus":
+            _check_prometheus(params)
         for member in ("seconds", "at", "after_bytes", "code", "retry_after", "megabytes"):
             if member in params and (
                 isinstance(params[member], bool) or not isinstance(params[member], int | float)

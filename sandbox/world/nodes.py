@@ -26,7 +26,10 @@ RENEW_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class NodeSpec:
-    """What a scenario says about a node. cpu in cores, memory and disk in GiB, taints as (key, effect)."""
+    """What a scenario says about a node. cpu in cores, memory and disk in GiB, taints as (key, effect).
+
+    discovered False: there are GPUs and a device plugin, but nothing that labels nodes with driver or product.
+    """
 
     name: str
     cpu: int
@@ -36,6 +39,7 @@ class NodeSpec:
     gpus: int = 0
     labels: dict[str, str] = field(default_factory=dict)
     taints: tuple[tuple[str, str], ...] = ()
+    discovered: bool = True
 
 
 def labels_of(spec: NodeSpec) -> dict[str, str]:
@@ -47,7 +51,9 @@ def labels_of(spec: NodeSpec) -> dict[str, str]:
         "kubernetes.io/os": "linux",
         **spec.labels,
     }
-    if spec.gpu is not None and spec.gpu.vendor == "nvidia":
+    if spec.gpu is not None and not spec.discovered:
+        labels["feature.node.kubernetes.io/pci-10de.present"] = "true"
+    elif spec.gpu is not None and spec.gpu.vendor == "nvidia":
         labels.update(_nvidia(spec.gpu, spec.gpus))
     elif spec.gpu is not None:
         labels.update(_amd(spec.gpu, spec.gpus))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from sandbox.backend import BackendRequest, BackendResponse
-from sandbox.world import chat, exporters, ollama
+from sandbox.world import chat, exporters, ollama, prometheus
 from sandbox.world.process import Process
 
 START_SECONDS = 0.4
@@ -35,6 +35,7 @@ _PROGRAMS: tuple[tuple[re.Pattern[str], Callable[[Process], None]], ...] = (
     (re.compile(r"(^|/)(chatgpt-next-web|nextchat)$"), chat.start),
     (re.compile(r"(^|/)dcgm-exporter$"), exporters.start_nvidia),
     (re.compile(r"(^|/)device-metrics-exporter$"), exporters.start_amd),
+    (re.compile(r"(^|/)prometheus$"), prometheus.start),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 from typing import TYPE_CHECKING, Any
 
-from sandbox.world import modelname
+from sandbox.world import modelname, scenarios
 from sandbox.world.controllers.claims import Claims
 from sandbox.world.faults import Fault
 from sandbox.world.objects import name_of, namespace_of, spec_of, status_of
@@ -129,6 +129,20 @@ class Reactions:
         for controller in self.world.manager.controllers:
             if isinstance(controller, Claims):
                 controller.retry()
+
+    def _exporters_gone(self, fault: Fault | None) -> None:
+        world = self.world
+        vendors = scenarios.vendors(world.scenario)
+        gone = {
+            vendor for vendor in vendors if fault is not None and fault.params.get("vendor", vendor) == vendor
+        }
+        for vendor in sorted(vendors - gone):
+            scenarios.furnish_exporters(world.store, (vendor,))
+        for vendor in sorted(gone):
+            for kind, obj in scenarios.exporter_objects(vendor):
+                namespace, name = namespace_of(obj), name_of(obj)
+                if kind != "Namespace" and world.store.get(kind, namespace, name) is not None:
+                    world.store.delete(kind, namespace, name, propagation="Background")
 
     # ---- containers and models
 

@@ -30,8 +30,18 @@ SCENARIOS: dict[str, tuple[NodeSpec, ...]] = {
     ),
     "small": (NodeSpec("practice-cpu-1", 32, 128), NodeSpec("practice-gpu-1", 64, 512, 2000, A100, 4)),
     "cpu": (_CONTROL, NodeSpec("practice-cpu-1", 32, 128), NodeSpec("practice-cpu-2", 32, 128)),
+    "amd": (NodeSpec("practice-cpu-1", 32, 128), NodeSpec("practice-amd-1", 64, 768, 2000, MI300X, 4)),
+    "bare": (NodeSpec("practice-gpu-1", 64, 512, 2000, A100, 4, discovered=False),),
+    "monitored": (
+        NodeSpec("practice-cpu-1", 32, 128),
+        NodeSpec("practice-gpu-1", 64, 512, 2000, A100, 4),
+        NodeSpec("practice-amd-1", 64, 768, 2000, MI300X, 2),
+    ),
     "empty": (),
 }
+MONITORED = ("monitored",)
+MONITORING, PROMETHEUS = "monitoring", "prometheus-k8s"
+PROMETHEUS_IMAGE = "quay.io/prometheus/prometheus:v3.5.0"
 SCENARIOS["default"] = SCENARIOS["practice"]
 
 _DEFAULT = "storageclass.kubernetes.io/is-default-class"
@@ -131,18 +141,51 @@ def furnish_classes(store: Store) -> None:
     _create(store, [*(("StorageClass", entry) for entry in _STORAGE), ("IngressClass", ingress)])
 
 
-def furnish_exporters(store: Store, scenario: str) -> None:
-    """The exporters of the vendors that the scenario's nodes have; safe to repeat."""
-    for vendor in sorted({spec.gpu.vendor for spec in SCENARIOS[scenario] if spec.gpu is not None}):
-        _create(store, _EXPORTERS[vendor]())
+def vendors(scenario: str) -> set[str]:
+    """Whose GPUs the nodes of a scenario have."""
+    return {spec.gpu.vendor for spec in SCENARIOS[scenario] if spec.gpu is not None}
+
+
+def exporter_objects(vendor: str) -> list[tuple[str, Object]]:
+    """(kind, object) of what a vendor's operator installs to measure GPUs."""
+    return _EXPORTERS[vendor]()
+
+
+def furnish_exporters(store: Store, wanted: Iterable[str]) -> None:
+    """The exporters of these vendors; safe to repeat."""
+    for vendor in sorted(wanted):
+        _create(store, exporter_objects(vendor))
 
 
 def furnish_exporter_service(store: Store, vendor: str) -> None:
     """The Service alone, where pods of exporters exist without a controller."""
-    _create(store, [entry for entry in _EXPORTERS[vendor]() if entry[0] in ("Namespace", "Service")])
+    _create(store, [entry for entry in exporter_objects(vendor) if entry[0] in ("Namespace", "Service")])
+
+
+def furnish_prometheus(store: Store, running: bool = True) -> None:
+    """Prometheus as its operator installs it; running False: without the workload, where pods have no controller."""
+    labels = {"app.kubernetes.io/name": "prometheus", "app.kubernetes.io/instance": "k8s"}
+    ports = [{"name": "web", "containerPort": 9090}]
+    container = {"name": "prometheus", "image": PROMETHEUS_IMAGE, "ports": ports}
+    workload: Object = {
+        "metadata": {"name": PROMETHEUS, "namespace": MONITORING, "labels": labels},
+        "spec": {
+            "serviceName": "prometheus-operated",
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+    service = _service(PROMETHEUS, MONITORING, labels, 9090, "web", "web")
+    wanted: list[tuple[str, Object]] = [
+        ("Namespace", {"metadata": {"name": MONITORING}}),
+        ("Service", service),
+    ]
+    _create(store, [*wanted, ("StatefulSet", workload)] if running else wanted)
 
 
 def furnish(store: Store, scenario: str) -> None:
     """Create what is missing; safe to repeat on a loaded store."""
     furnish_classes(store)
-    furnish_exporters(store, scenario)
+    furnish_exporters(store, vendors(scenario))
+    if scenario in MONITORED:
+        furnish_prometheus(store)

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -194,6 +195,23 @@ def test_a_server_has_its_model_and_says_where_it_sits(cluster: RunningSandbox) 
     (loaded,) = cluster.request("GET", f"{base}/api/ps")[2]["models"]
     with_gpu = "nvidia.com/gpu" in server["spec"]["containers"][0]["resources"]["limits"]
     assert loaded["size_vram"] == (loaded["size"] if with_gpu else 0)
+
+
+def test_a_prometheus_tells_the_figures_of_the_whole_fleet() -> None:
+    size = Size(nodes=4, pods=60, gpus=20, changes=0, labelled=0.9, prometheus=True)
+    api = "/api/v1/namespaces/monitoring/services/prometheus-k8s:9090/proxy/api/v1"
+    with running_sandbox(world=lambda store: ScaleWorld(store, size)) as cluster:
+        _, _, body = cluster.request("GET", f"{api}/query?query=DCGM_FI_DEV_GPU_UTIL")
+        assert len(body["data"]["result"]) == 20
+        query = urlencode({"query": 'DCGM_FI_DEV_GPU_UTIL{exported_pod=~"model.*"}'})
+        held = cluster.request("GET", f"{api}/query?{query}")[2]["data"]["result"]
+        assert 0 < len(held) <= 16 and all(row["metric"]["namespace"] == "gpu-operator" for row in held)
+        start = time.time() - 3600
+        query = urlencode(
+            {"query": held[0]["metric"]["__name__"], "start": start, "end": start + 3600, "step": 60}
+        )
+        rows = cluster.request("GET", f"{api}/query_range?{query}")[2]["data"]["result"]
+        assert len(rows) == 20 and all(len(row["values"]) == 61 for row in rows)
 
 
 def test_faults_that_need_a_living_world_are_refused_by_name(cluster: RunningSandbox) -> None:
