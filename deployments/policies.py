@@ -36,7 +36,13 @@ class Action(StrEnum):
     DELETE_MODEL = "model.delete"
     UNINSTALL_WITH_DATA = "deployment.uninstall_with_data"
     FORCE_CONFLICTS = "deployment.force_conflicts"
+    MANAGE_TEAM = "team.manage"
     MANAGE_CLUSTERS = "cluster.manage"
+    VERIFY_AUDIT = "audit.verify"
+    EXPORT_AUDIT = "audit.export"
+    KEEP_AUDIT = "audit.retention"
+    MANAGE_TEAMS = "team.create"
+    MANAGE_USERS = "user.manage"
 
 
 # The weakest role of a team that may do it.
@@ -58,10 +64,18 @@ NEEDS: dict[Action, Role] = {
     Action.DELETE_MODEL: Role.MAINTAINER,
     Action.UNINSTALL_WITH_DATA: Role.OWNER,
     Action.FORCE_CONFLICTS: Role.OWNER,
+    Action.MANAGE_TEAM: Role.OWNER,
 }
 
-# What belongs to the site and to no team.
-SITE: dict[Action, SiteRole] = {Action.MANAGE_CLUSTERS: SiteRole.ADMIN}
+# What belongs to the site and to no team: the role it needs beside the admin's, who may everything.
+SITE: dict[Action, SiteRole] = {
+    Action.MANAGE_CLUSTERS: SiteRole.ADMIN,
+    Action.VERIFY_AUDIT: SiteRole.AUDITOR,
+    Action.EXPORT_AUDIT: SiteRole.AUDITOR,
+    Action.KEEP_AUDIT: SiteRole.ADMIN,
+    Action.MANAGE_TEAMS: SiteRole.ADMIN,
+    Action.MANAGE_USERS: SiteRole.ADMIN,
+}
 
 
 def may(actor: Actor, action: Action, team_id: int | None = None) -> bool:
@@ -69,7 +83,7 @@ def may(actor: Actor, action: Action, team_id: int | None = None) -> bool:
     if actor.admin:
         return True
     if action in SITE:
-        return False
+        return SITE[action] is not SiteRole.ADMIN and actor.site_role is SITE[action]
     if action is Action.SEE and actor.site_role is SiteRole.AUDITOR:
         return True
     role = actor.roles.get(team_id) if team_id is not None else None
@@ -85,7 +99,8 @@ def require(actor: Actor, action: Action, subject: Subject) -> None:
     if may(actor, action, team_id):
         return
     if action in SITE:
-        raise Denied("This needs a site admin.", remedy="Ask an admin of this Pilothouse.", about=subject)
+        who = "a site admin" if SITE[action] is SiteRole.ADMIN else "a site admin or an auditor"
+        raise Denied(f"This needs {who}.", remedy="Ask an admin of this Pilothouse.", about=subject)
     if not may(actor, Action.SEE, team_id):
         raise NotFound(f"There is no such {subject.type or 'object'}.")
     has = actor.roles.get(team_id) if team_id is not None else None

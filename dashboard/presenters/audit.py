@@ -1,0 +1,188 @@
+"""Audit entries for people: what was done in words, where it leads, what was different before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from dashboard.presenters.parts import CodeLine, Fact
+from dashboard.presenters.states import DEEDS, Words
+from dashboard.presenters.times import exact
+from deployments.domain.diffing import line_diff, to_yaml_lines
+from deployments.domain.states import OperationKind, Outcome
+from deployments.ledger.audit_values import MASKED
+from deployments.models import AuditEntry
+from deployments.selectors.audit import EntryPage
+
+# What was asked for, by the verb that the audit keeps. Ends of operations are added below.
+LABELS: dict[str, Words] = {
+    "audit.checkpoint": gettext_lazy("Sign a checkpoint"),
+    "audit.export": gettext_lazy("Export the audit"),
+    "audit.prune": gettext_lazy("Delete old entries"),
+    "audit.retention": gettext_lazy("Change how long entries are kept"),
+    "audit.verify": gettext_lazy("Verify the audit"),
+    "check.run": gettext_lazy("Check chat"),
+    "cluster.connect": gettext_lazy("Connect"),
+    "cluster.manage": gettext_lazy("Change a cluster"),
+    "cluster.remove": gettext_lazy("Remove"),
+    "cluster.replace_credential": gettext_lazy("Replace credential"),
+    "cluster.require_reasons": gettext_lazy("Ask for reasons"),
+    "cluster.grant": gettext_lazy("Grant"),
+    "cluster.change_grant": gettext_lazy("Change grant"),
+    "cluster.revoke": gettext_lazy("Revoke grant"),
+    "deployment.force_conflicts": gettext_lazy("Take fields of others"),
+    "deployment.install": gettext_lazy("Install"),
+    "deployment.restart": gettext_lazy("Restart"),
+    "deployment.roll_back": gettext_lazy("Roll back"),
+    "deployment.scale": gettext_lazy("Scale"),
+    "deployment.uninstall": gettext_lazy("Uninstall"),
+    "deployment.uninstall_with_data": gettext_lazy("Uninstall with model data"),
+    "deployment.upgrade": gettext_lazy("Upgrade"),
+    "keys.rotate": gettext_lazy("Rotate keys"),
+    "model.delete": gettext_lazy("Delete model"),
+    "model.pull": gettext_lazy("Pull"),
+    "operation.cancel": gettext_lazy("Cancel"),
+    "operation.retry": gettext_lazy("Begin again"),
+    "profile.archive": gettext_lazy("Archive"),
+    "profile.create": gettext_lazy("Make profile"),
+    "profile.save": gettext_lazy("Save revision"),
+    "profile.write": gettext_lazy("Save profile"),
+    "release.make": gettext_lazy("Make release"),
+    "session.begin": gettext_lazy("Sign in"),
+    "session.end": gettext_lazy("Sign out"),
+    "user.create": gettext_lazy("Make account"),
+}
+ENDED = gettext_lazy("%(act)s, ended")
+
+OBJECTS: Mapping[str, Words] = {
+    "audit": gettext_lazy("audit"),
+    "cluster": gettext_lazy("cluster"),
+    "deployment": gettext_lazy("deployment"),
+    "operation": gettext_lazy("operation"),
+    "profile": gettext_lazy("profile"),
+    "team": gettext_lazy("team"),
+    "user": gettext_lazy("account"),
+}
+PAGES = ("deployment", "operation", "cluster", "profile")
+
+
+@dataclass(frozen=True)
+class Line:
+    """An entry as a row of the list. ``why`` is what the person gave; ``cause`` what Pilothouse says."""
+
+    entry: AuditEntry
+    label: Words
+    object: str
+    place: str
+    why: str
+    cause: str
+
+
+def label(action: str) -> Words:
+    """What an action is called; a verb without a name of its own is shown as it is written."""
+    if action in LABELS:
+        return LABELS[action]
+    kind = action.removeprefix("operation.")
+    if kind != action and kind in set(OperationKind):
+        return ENDED % {"act": DEEDS[OperationKind(kind)].label}
+    return action.replace(".", ": ").replace("_", " ").capitalize()
+
+
+def actions() -> list[tuple[str, Words]]:
+    """(action, label) in the order of the labels."""
+    ends = [f"operation.{kind.value}" for kind in OperationKind]
+    return sorted(((name, label(name)) for name in {*LABELS, *ends}), key=lambda pair: str(pair[1]).lower())
+
+
+def line(entry: AuditEntry, clusters: Mapping[int, str]) -> Line:
+    kind = OBJECTS.get(entry.object_type, entry.object_type)
+    done = entry.outcome == Outcome.DONE
+    return Line(
+        entry,
+        label(entry.action),
+        f"{kind} {entry.object_name}".strip(),
+        clusters.get(entry.cluster_id, "") if entry.cluster_id else "",
+        entry.reason if done else "",
+        "" if done else entry.reason,
+    )
+
+
+def href(entry: AuditEntry) -> str:
+    """Where the object lives, "" where it has no page."""
+    if entry.object_type not in PAGES or not entry.object_id.isdecimal():
+        return ""
+    try:
+        return reverse(entry.object_type, args=[int(entry.object_id)])
+    except NoReverseMatch:
+        return ""
+
+
+def difference(entry: AuditEntry) -> list[CodeLine]:
+    """Before against after, line by line; none where neither was kept."""
+    before, after = entry.before, entry.after
+    if isinstance(before, dict) and isinstance(after, dict):
+        # The same order on both sides, so that equal fields stand beside each other.
+        after = {key: after[key] for key in [*(k for k in before if k in after), *(k for k in after if k not in before)]}
+    lines: list[CodeLine] = []
+    for item in line_diff(to_yaml_lines(before), to_yaml_lines(after)):
+        if item.kind == "fold":
+            words = ngettext("%(n)s equal line", "%(n)s equal lines", item.folded) % {"n": item.folded}
+            lines.append(CodeLine(words, "h"))
+        else:
+            lines.append(
+                CodeLine(item.text, {"add": "+", "del": "-"}.get(item.kind, ""), item.after or item.before)
+            )
+    if not lines and (before is not None or after is not None):
+        lines = [CodeLine(text, number=at) for at, text in enumerate(to_yaml_lines(after), start=1)]
+    return lines
+
+
+def masked(entry: AuditEntry) -> bool:
+    """Whether the difference holds a secret that is not shown."""
+    return MASKED in str(entry.before) or MASKED in str(entry.after)
+
+
+def facts(page: EntryPage) -> list[Fact]:
+    """The rest of an entry, without its proof."""
+    entry = page.entry
+    who = (
+        _("the account is gone")
+        if page.actor_gone
+        else _("account %(id)s") % {"id": entry.actor_id}
+        if entry.actor_id
+        else ""
+    )
+    found = [
+        Fact(_("When"), exact(entry.at)),
+        Fact(_("Who"), entry.actor_name or _("Somebody"), who),
+        Fact(_("From"), entry.source or _("not told")),
+    ]
+    if entry.team_id:
+        found.append(Fact(_("Team"), page.team.name if page.team else f"{entry.team_id}"))
+    if entry.cluster_id:
+        removed = page.cluster is not None and page.cluster.removed_at is not None
+        name = page.cluster.name if page.cluster else f"{entry.cluster_id}"
+        found.append(Fact(_("Cluster"), name, _("removed since") if removed else ""))
+    return found
+
+
+def short(digest: str) -> str:
+    """A digest to be recognised by."""
+    return f"{digest[:8]}…{digest[-4:]}" if len(digest) > 16 else digest
+
+
+def as_record(entry: AuditEntry, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry as an export writes it."""
+    return {
+        "record": "entry",
+        "sequence": entry.sequence,
+        **values,
+        "digest": entry.digest,
+        "previous": entry.previous,
+        "hash": entry.hash,
+    }
