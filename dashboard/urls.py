@@ -14,6 +14,7 @@ urlpatterns = [
     path("profiles/", include("dashboard.views.profiles")),
     path("install/", include("dashboard.views.install")),
     path("deployments/", include("dashboard.views.deployments")),
+    path("gpus/", include("dashboard.views.gpus")),
     path("operations/", include("dashboard.views.operations")),
     path("account/", include("allauth.account.urls")),
     path("i18n/", include("django.conf.urls.i18n")),

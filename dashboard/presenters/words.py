@@ -16,6 +16,8 @@ def words() -> dict[str, str]:
         "ago": _("%(span)s ago"),
         "in": _("in %(span)s"),
         "late": _("late"),
+        "no-data": _("no data"),
+        "newest": _("newest"),
         "live": _("Live"),
         "poll": _("Asks every 10\u00a0s"),
         "off": _("Not updated for %(span)s"),

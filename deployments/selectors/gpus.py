@@ -16,6 +16,7 @@ from typing import Any
 from django.db.models import Avg, Count, F, Q, QuerySet, Sum
 
 from deployments.domain.actors import Actor
+from deployments.domain.errors import NotFound
 from deployments.domain.gpus import STALE_AFTER, NoData, SourceKind, Why, fresh, why
 from deployments.domain.spec import GpuVendor
 from deployments.models import Cluster, Deployment, GpuDevice, GpuSampling, MetricsSource
@@ -57,6 +58,7 @@ class GpuFilter:
     node: str = ""
     deployment: int | None = None
     vendor: str = ""
+    product: str = ""
     state: str = ""
     text: str = ""
     sort: str = "node"
@@ -152,6 +154,8 @@ def devices(actor: Actor, wanted: GpuFilter, now: datetime) -> QuerySet[GpuDevic
         found = found.filter(deployment_id=wanted.deployment)
     if wanted.vendor:
         found = found.filter(vendor=wanted.vendor)
+    if wanted.product:
+        found = found.filter(product=wanted.product)
     if wanted.state:
         found = found.filter(_state(wanted.state, now))
     if wanted.text:
@@ -176,6 +180,20 @@ def visible(actor: Actor) -> QuerySet[GpuDevice]:
     return GpuDevice.objects.filter(cluster__in=scope.clusters(actor))
 
 
+def device(actor: Actor, pk: int) -> GpuDevice:
+    """One device, also where it was not measured for long. Raises :class:`NotFound`."""
+    found = visible(actor).select_related("cluster", "deployment").filter(pk=pk).first()
+    if found is None:
+        raise NotFound("There is no such GPU.")
+    return found
+
+
+def products(actor: Actor, now: datetime) -> list[str]:
+    """The products among the devices that are listed, by name; one query."""
+    found = visible(actor).filter(sampled_at__gte=now - SHOWN_FOR).exclude(product="").order_by("product")
+    return list(found.values_list("product", flat=True).distinct())
+
+
 def rows(actor: Actor, page: Iterable[GpuDevice], now: datetime) -> list[GpuRow]:
     """Devices as a page shows them; one query for the clusters that do not tell who uses what."""
     found = list(page)
@@ -192,16 +210,18 @@ def totals(found: QuerySet[GpuDevice], now: datetime) -> GpuTotals:
     current = Q(sampled_at__gte=now - STALE_AFTER)
     held = ~Q(pod_name="")
     sums: dict[str, Any] = found.order_by().aggregate(
-        devices=Count("pk"),
-        busy=Count("pk", filter=held),
-        errors=Count("pk", filter=~Q(error="")),
-        stale=Count("pk", filter=~current),
-        utilisation=Avg("utilisation", filter=current),
-        memory_used=Sum("memory_used", filter=current),
-        memory_total=Sum("memory_total", filter=current & Q(memory_used__isnull=False)),
-        power=Sum("power", filter=current),
+        all_devices=Count("pk"),
+        all_busy=Count("pk", filter=held),
+        all_errors=Count("pk", filter=~Q(error="")),
+        all_stale=Count("pk", filter=~current),
+        all_utilisation=Avg("utilisation", filter=current),
+        all_memory_used=Sum("memory_used", filter=current),
+        all_memory_total=Sum("memory_total", filter=current & Q(memory_used__isnull=False)),
+        all_power=Sum("power", filter=current),
     )
-    return GpuTotals(idle=sums["devices"] - sums["busy"], **sums)
+    # Named apart from the columns: an aggregate called as a column hides it from those after it.
+    found_sums = {name.removeprefix("all_"): value for name, value in sums.items()}
+    return GpuTotals(idle=found_sums["devices"] - found_sums["busy"], **found_sums)
 
 
 def cluster_gpus(actor: Actor, now: datetime, cluster_id: int | None = None) -> list[ClusterGpus]:

@@ -1,0 +1,401 @@
+"""GPUs in words: the answer above the list, who uses a device, why there is nothing to show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from dashboard.presenters import charts
+from dashboard.presenters.numbers import NBSP, memory, percent
+from dashboard.presenters.parts import Column, Fact
+from dashboard.presenters.ranges import Range
+from dashboard.presenters.states import Words
+from deployments.domain.gpus import Figure, SourceKind
+from deployments.models import GpuDevice
+from deployments.selectors.gpu_charts import Chart
+from deployments.selectors.gpu_nodes import NodeGpus
+from deployments.selectors.gpus import ClusterGpus, GpuRow, GpuTotals, Use
+
+SAMPLED_EVERY = 15.0  # seconds
+REASONS_SHOWN = 4
+
+SOURCES: dict[SourceKind, Words] = {
+    SourceKind.PROMETHEUS: gettext_lazy("DCGM through Prometheus"),
+    SourceKind.DCGM: gettext_lazy("dcgm-exporter"),
+    SourceKind.AMD: gettext_lazy("AMD's exporter"),
+}
+
+STATES: tuple[tuple[str, Words], ...] = (
+    ("busy", gettext_lazy("held")),
+    ("idle", gettext_lazy("free")),
+    ("error", gettext_lazy("with errors")),
+    ("stale", gettext_lazy("without fresh figures")),
+)
+
+COLUMNS = (
+    Column(gettext_lazy("Device"), "node"),
+    Column(gettext_lazy("Held by"), "user"),
+    Column(gettext_lazy("Busy"), "utilisation", css="w150"),
+    Column(gettext_lazy("Memory"), "memory", css="w150"),
+    Column(gettext_lazy("Temp."), "temperature", numeric=True),
+    Column(gettext_lazy("Power"), "power", numeric=True),
+    Column(gettext_lazy("Errors"), "error"),
+    Column(gettext_lazy("Measured")),
+)
+
+
+FIGURES: tuple[tuple[Figure, Words], ...] = (
+    (Figure.UTILISATION, gettext_lazy("Busy")),
+    (Figure.MEMORY, gettext_lazy("Memory")),
+    (Figure.TEMPERATURE, gettext_lazy("Temperature")),
+    (Figure.POWER, gettext_lazy("Power")),
+)
+# Where the scale of a drawing ends; 0 lets the figures decide.
+TOP = {Figure.UTILISATION: 100.0, Figure.TEMPERATURE: 100.0}
+TICKS = 5  # on the time axis of a strip
+IDLE_BELOW = 1  # percent: a device that nobody holds and that does nothing is drawn as free
+
+
+@dataclass(frozen=True)
+class StripRow:
+    """One device in the heat strip. ``node`` is "" where it is that of the row above."""
+
+    id: int
+    node: str
+    place: str
+    cells: list[str]
+    value: str
+    label: str
+
+
+@dataclass(frozen=True)
+class RoomNode:
+    """A node with its GPUs as slots: "u" used, "" free, "x" broken."""
+
+    name: str
+    cluster_id: int
+    product: str
+    slots: list[str]
+    text: str
+
+
+@dataclass(frozen=True)
+class Room:
+    """What nodes have free, most first. ``more`` nodes are not shown; ``blind`` ones cannot tell."""
+
+    nodes: list[RoomNode]
+    sentence: str
+    more: int
+    blind: int
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One chart: ``most`` is the top of its scale, 0 where the figures decide."""
+
+    key: str
+    title: Words
+    unit: str
+    most: float
+    label: str
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """The figures of one span of time, in the order of FIGURES."""
+
+    at: datetime
+    values: list[str]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a cluster has no figures, or fewer than it could have."""
+
+    cluster: str
+    tone: str
+    sentence: str
+    remedy: str
+    answered: str
+    seen: datetime | None
+
+
+def source(kind: str) -> Words:
+    """What measures, in words."""
+    return SOURCES[SourceKind(kind)]
+
+
+def celsius(value: float | None) -> str:
+    """``71 °C``; a figure that the source does not give is said to be missing."""
+    return not_told() if value is None else f"{round(value)}{NBSP}°C"
+
+
+def watts(value: float | None) -> str:
+    """``298 W``."""
+    return not_told() if value is None else f"{round(value)}{NBSP}W"
+
+
+def not_told() -> str:
+    """The words in place of a figure that this device's source does not give."""
+    return _("not told")
+
+
+def memory_of(row: GpuRow) -> str:
+    """``46.1 of 48 GiB``, or as much of it as is known."""
+    if row.memory_used is None:
+        return memory(row.memory_total) if row.memory_total else not_told()
+    if not row.memory_total:
+        return memory(row.memory_used)
+    return _("%(used)s of %(total)s") % {"used": memory(row.memory_used), "total": memory(row.memory_total)}
+
+
+def name(row: GpuRow) -> str:
+    """``fra-gpu-01 · 0``, with the instance where the device is split."""
+    parts = [row.node or _("unknown node"), row.index, row.instance]
+    return " · ".join(part for part in parts if part)
+
+
+def headline(totals: GpuTotals, told: bool) -> str:
+    """The answer to "what is free": ``told`` says whether the sources tell who holds what."""
+    if not totals.devices:
+        return _("No GPU is measured")
+    if not told:
+        return ngettext("%(n)s GPU is measured", "%(n)s GPUs are measured", totals.devices) % {
+            "n": totals.devices
+        }
+    return ngettext(
+        "%(held)s of %(n)s GPU held, %(free)s free",
+        "%(held)s of %(n)s GPUs held, %(free)s free",
+        totals.devices,
+    ) % {"held": totals.busy, "n": totals.devices, "free": totals.idle}
+
+
+def summary(totals: GpuTotals) -> str:
+    """How busy they are together, and what is wrong with some."""
+    said = []
+    if totals.utilisation is not None:
+        said.append(_("Busy %(n)s on average.") % {"n": percent(totals.utilisation)})
+    if totals.memory_used is not None and totals.memory_total:
+        said.append(
+            _("%(used)s of %(total)s memory in use.")
+            % {"used": memory(totals.memory_used), "total": memory(totals.memory_total)}
+        )
+    if totals.power is not None:
+        said.append(_("They draw %(n)s kW.") % {"n": f"{totals.power / 1000:.1f}"})
+    if totals.errors:
+        said.append(
+            ngettext("%(n)s reports an error.", "%(n)s report errors.", totals.errors) % {"n": totals.errors}
+        )
+    if totals.stale:
+        said.append(
+            ngettext("%(n)s sends no fresh figures.", "%(n)s send no fresh figures.", totals.stale)
+            % {"n": totals.stale}
+        )
+    return " ".join(said)
+
+
+def reasons(clusters: Sequence[ClusterGpus]) -> list[Reason]:
+    """What is missing, cluster by cluster: those without any figures first."""
+    found = [
+        Reason(
+            cluster=each.cluster.name,
+            tone="warn" if each.why.reason.partial else "cant",
+            sentence=each.why.sentence,
+            remedy=each.why.remedy,
+            answered=each.why.answered,
+            seen=each.sampled_at,
+        )
+        for each in clusters
+        if each.why is not None
+    ]
+    return sorted(found, key=lambda reason: reason.tone)
+
+
+def silence(row: GpuRow, known: ClusterGpus) -> Reason | None:
+    """Why a device has no fresh figures, or why one of them is missing; None where all is well."""
+    if row.fresh and (known.why is None or known.why.reason.partial):
+        return None
+    if known.why is not None:
+        return reasons([known])[0]
+    return Reason(
+        cluster=row.cluster_name,
+        tone="cant",
+        sentence=_("Other GPUs of the cluster are measured, this one is not."),
+        remedy=_("See whether the exporter runs on %(node)s, and whether the device still answers.")
+        % {"node": row.node or _("its node")},
+        answered="",
+        seen=row.sampled_at,
+    )
+
+
+def strip(rows: Sequence[GpuRow], cells: Mapping[int, Sequence[float | None]]) -> list[StripRow]:
+    """The rows of the heat strip, in the order of the table below it."""
+    found: list[StripRow] = []
+    before = ""
+    for row in rows:
+        values = cells.get(row.id, ())
+        free = row.use is Use.IDLE
+        found.append(
+            StripRow(
+                id=row.id,
+                node="" if row.node == before else row.node,
+                place=" · ".join(part for part in (row.index, row.instance) if part),
+                cells=[
+                    charts.FREE if free and value is not None and value < IDLE_BELOW else charts.heat(value)
+                    for value in values
+                ],
+                value=_now(row),
+                label=_("%(name)s: %(said)s") % {"name": name(row), "said": _said(values, "%", _now(row))},
+            )
+        )
+        before = row.node
+    return found
+
+
+def _now(row: GpuRow) -> str:
+    if not row.fresh or row.utilisation is None:
+        return _("no data")
+    if row.use is Use.IDLE and row.utilisation < IDLE_BELOW:
+        return _("free")
+    return percent(row.utilisation)
+
+
+def _said(values: Sequence[float | None], unit: str, now: str) -> str:
+    """What a drawing shows, in words."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return _("no data")
+    said = _("between %(low)s and %(high)s, now %(now)s") % {
+        "low": f"{min(known):g}",
+        "high": f"{max(known):g}{NBSP}{unit}",
+        "now": now,
+    }
+    gaps = len(values) - len(known)
+    if gaps:
+        said += ", " + _("no data for %(share)s of the time") % {"share": percent(100 * gaps / len(values))}
+    return said
+
+
+def axis(start: datetime, end: datetime) -> list[str]:
+    """The times below a strip, in UTC; the last one is now."""
+    distance = (end - start) / (TICKS - 1)
+    long = (end - start).total_seconds() > 2 * 86400
+    marks = [(start + n * distance).astimezone(UTC) for n in range(TICKS - 1)]
+    return [*(f"{at:%m-%d}" if long else f"{at:%H:%M}" for at in marks), _("now")]
+
+
+def room(nodes: Sequence[NodeGpus], most: int) -> Room:
+    """Where the next pod would find GPUs, as the scheduler counts them."""
+    told = [node for node in nodes if node.free is not None]
+    told.sort(key=lambda node: (-(node.free or 0), node.cluster_name, node.node))
+    free = sum(node.free or 0 for node in told)
+    sentence = ""
+    if told and free:
+        sentence = _("Largest free block: %(n)s on %(node)s.") % {"n": told[0].free, "node": told[0].node}
+    elif told:
+        sentence = _("No node has a free one.")
+    return Room(
+        nodes=[_room_node(node) for node in told[:most]],
+        sentence=sentence,
+        more=max(0, len(told) - most),
+        blind=len(nodes) - len(told),
+    )
+
+
+def _room_node(node: NodeGpus) -> RoomNode:
+    free = node.free or 0
+    used = max(0, node.allocatable - free)
+    return RoomNode(
+        name=node.node,
+        cluster_id=node.cluster_id,
+        product=node.product or node.resource,
+        slots=[*["u"] * used, *[""] * free, *["x"] * node.unhealthy],
+        text=_("%(free)s of %(all)s free") % {"free": free, "all": node.capacity}
+        + (_(", %(n)s broken") % {"n": node.unhealthy} if node.unhealthy else ""),
+    )
+
+
+def drawings(row: GpuRow, found: Sequence[Chart], span: Range) -> list[Drawing]:
+    """The charts of one device, each with what it shows in words."""
+    titles = dict(FIGURES)
+    made = []
+    for chart in found:
+        values = next(iter(chart.lines.values()), [])
+        newest = next((value for value in reversed(values) if value is not None), None)
+        title = titles[chart.figure]
+        most = TOP.get(chart.figure, 0.0)
+        if chart.figure is Figure.MEMORY and row.memory_total:
+            most = round(row.memory_total / 2**30, 1)
+        said = _said(values, chart.unit, f"{newest:g}{NBSP}{chart.unit}" if newest is not None else "")
+        label = _("%(title)s, %(last)s: %(said)s. Arrow keys read single values.")
+        made.append(
+            Drawing(
+                str(chart.figure),
+                title,
+                chart.unit,
+                most,
+                label % {"title": title, "last": span.last, "said": said},
+            )
+        )
+    return made
+
+
+def table(found: Sequence[Chart]) -> list[TableRow]:
+    """The same figures in rows, the newest first."""
+    rows = []
+    lines = [next(iter(chart.lines.values()), []) for chart in found]
+    for place, at in enumerate(found[0].times if found else ()):
+        values = [
+            _("no data") if line[place] is None else f"{line[place]:g}{NBSP}{chart.unit}"
+            for chart, line in zip(found, lines, strict=True)
+        ]
+        rows.append(TableRow(datetime.fromtimestamp(at, UTC), values))
+    return rows[::-1]
+
+
+def about(device: GpuDevice, known: ClusterGpus) -> list[Fact]:
+    """What a device is, for the side of its page."""
+    unknown = not_told()
+    return [
+        Fact(_("Product"), device.product or unknown),
+        Fact(_("Memory"), memory(device.memory_total) if device.memory_total else unknown),
+        Fact(_("Driver"), device.driver or unknown),
+        Fact(_("Instance"), device.instance or _("the whole device")),
+        Fact(_("Identity"), device.key),
+        Fact(_("Measured by"), source(device.source), known.source_name),
+        Fact(_("Seen first"), "", "", "", device.first_seen_at),
+    ]
+
+
+def facts(row: GpuRow) -> list[Fact]:
+    """Six figures of one device, each with its source and its age."""
+    measured, seen = source(row.source), row.sampled_at
+    return [
+        Fact(
+            _("Busy"), not_told() if row.utilisation is None else percent(row.utilisation), "", measured, seen
+        ),
+        Fact(_("Memory"), memory_of(row), "", measured, seen),
+        Fact(_("Temperature"), celsius(row.temperature), "", measured, seen),
+        Fact(_("Power"), watts(row.power), "", measured, seen),
+        Fact(_("Errors"), row.error or _("none"), "", measured, seen),
+        Fact(_("Held by"), holder(row), _other_pods(row), measured, seen),
+    ]
+
+
+def holder(row: GpuRow) -> str:
+    """Who uses a device, as far as the reader may know."""
+    if row.use is Use.POD:
+        return row.deployment_name or row.pods[0]
+    return {
+        Use.OTHERS: _("another workload"),
+        Use.UNKNOWN: _("not told"),
+        Use.IDLE: _("nobody: it is free"),
+    }[row.use]
+
+
+def _other_pods(row: GpuRow) -> str:
+    return ", ".join(row.pods if row.deployment_name else row.pods[1:])

@@ -1,0 +1,84 @@
+"""Strips, sparklines and what a page with charts loads.
+
+``{% load charts %}``. Every drawing has a name in words; none needs a script or an inline style.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+from django import template
+from django.contrib.staticfiles import finders
+from django.templatetags.static import static
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from dashboard.presenters import charts, gpus
+from dashboard.presenters.numbers import percent
+from dashboard.presenters.states import Words
+
+register = template.Library()
+
+register.filter("celsius", gpus.celsius)
+register.filter("watts", gpus.watts)
+register.filter("gpu_memory", gpus.memory_of)
+register.filter("gpu_name", gpus.name)
+register.filter("gpu_source", gpus.source)
+
+LIBRARY = ("vendor/uplot/uPlot.iife.min.js", "vendor/uplot/uPlot.min.css")
+
+
+@register.simple_tag
+def heat_run(cells: Sequence[str], label: Words) -> SafeString:
+    """One row of a heat strip (presenters.charts.runs); ``label`` says in words what it shows."""
+    return format_html(
+        '<svg class="run" role="img" aria-label="{}" viewBox="0 0 {} 1" preserveAspectRatio="none">{}'
+        '<path class="cuts" d="{}"/></svg>',
+        label,
+        len(cells) or 1,
+        format_html_join("", '<path class="{}" d="{}"/>', charts.runs(cells)),
+        charts.cuts(len(cells)),
+    )
+
+
+@register.simple_tag
+def sparkline(values: Sequence[float | None], label: Words = "", most: float = 100.0) -> SafeString | str:
+    """A line the height of a word; "" where no value is known."""
+    lines = charts.spark_lines(values, most)
+    if not lines:
+        return ""
+    newest = next(value for value in reversed(values) if value is not None)
+    return format_html(
+        '<svg class="spark" role="img" aria-label="{}" viewBox="0 0 {} {}" preserveAspectRatio="none">{}</svg>',
+        _("%(label)s, newest %(value)s") % {"label": label or _("Busy"), "value": percent(newest)},
+        charts.SPARK_WIDTH,
+        charts.SPARK_HEIGHT,
+        format_html_join("", '<polyline points="{}"/>', ((line,) for line in lines)),
+    )
+
+
+@cache
+def library_found() -> bool:
+    """Whether uPlot was fetched before this installation's static files were collected."""
+    try:
+        addresses = [static(name) for name in LIBRARY]
+    except ValueError:  # the manifest of collected files does not have it
+        return False
+    return all(addresses) and all(finders.find(name) for name in LIBRARY)
+
+
+@register.simple_tag
+def chart_library() -> SafeString | str:
+    """The head of a page with charts: uPlot and what draws with it; "" where uPlot is not there."""
+    if not library_found():
+        return ""
+    script, sheet = (static(name) for name in LIBRARY)
+    return format_html(
+        '<link rel="stylesheet" href="{}"><script src="{}" defer></script>'
+        '<script type="module" src="{}"></script>',
+        sheet,
+        script,
+        static("js/charts.js"),
+    )

@@ -1,0 +1,170 @@
+"""Pages: GPUs. Every device that the reader may see, one device over time, and figures for charts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import orjson
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.urls import path, reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from dashboard.access import actor
+from dashboard.presenters import gpus as words
+from dashboard.presenters import ranges
+from dashboard.presenters.parts import ordering
+from dashboard.regions import page_or_region, wants_region, watches
+from dashboard.views.operations import number
+from deployments.domain.actors import Actor
+from deployments.domain.gpus import Figure
+from deployments.selectors import gpu_charts, lookup
+from deployments.selectors import gpus as selector
+from deployments.selectors.gpu_nodes import node_gpus
+
+PER_PAGE = 40
+NODES_SHOWN = 12
+PRODUCTS_SHOWN = 50
+TABLE_ROWS = 48
+MOST_LINES = 16
+
+
+@require_GET
+def gpus(request: HttpRequest) -> HttpResponse:
+    """The list. Filters, order, range and page are in the address; with X-Fragment all that changes."""
+    who, now, query = actor(request), timezone.now(), request.GET
+    span = ranges.chosen(query.get("range", ""))
+    state = query.get("state", "")
+    wanted = selector.GpuFilter(
+        cluster=number(query.get("cluster", "")),
+        node=query.get("node", "")[:253],
+        product=query.get("product", "")[:120],
+        state=state if state in selector.STATES else "",
+        text=query.get("q", "").strip()[:80],
+        sort=ordering(query.get("sort", ""), words.COLUMNS, "node"),
+    )
+    found = selector.devices(who, wanted, now)
+    sums = selector.totals(found, now)
+    page = Paginator(found, PER_PAGE).get_page(query.get("page"))
+    rows = selector.rows(who, page.object_list, now)
+    clusters = selector.cluster_gpus(who, now)
+    shown = [each for each in clusters if wanted.cluster in (None, each.cluster.pk)]
+    cells = gpu_charts.strips(who, [row.id for row in rows], span.start(now), now, span.cells)
+    values = {
+        "page": page,
+        "rows": rows,
+        "strip": words.strip(rows, cells),
+        "span": span,
+        "axis": words.axis(span.start(now), now),
+        "ranges": ranges.links(span, lambda key: _address(request, range=key)),
+        "columns": words.COLUMNS,
+        "sort": wanted.sort,
+        "wanted": wanted,
+        "filtered": any((wanted.cluster, wanted.node, wanted.product, wanted.state, wanted.text)),
+        "headline": words.headline(sums, told=_told(rows)),
+        "summary": words.summary(sums),
+        "reasons": words.reasons([each for each in shown if each.why]),
+        "measured": [each for each in shown if each.source],
+        "room": words.room(node_gpus(who, wanted.cluster), NODES_SHOWN),
+        "clusters": [(str(each.cluster.pk), each.cluster.name) for each in clusters],
+        "products": [(name, name) for name in selector.products(who, now)[:PRODUCTS_SHOWN]],
+        "states": words.STATES,
+        "live": watches("list:0", *(f"gpus:{each.cluster.pk}" for each in shown)),
+        "source": request.get_full_path(),
+    }
+    return page_or_region(request, "gpus/list.html", "gpus/list_live.html", values)
+
+
+def _told(rows: list[selector.GpuRow]) -> bool:
+    """Whether any of the sources tells who holds what."""
+    return not rows or any(row.use is not selector.Use.UNKNOWN for row in rows)
+
+
+def _address(request: HttpRequest, **changes: str) -> str:
+    """The page's own address with some parameters changed."""
+    query = request.GET.copy()
+    for key, value in changes.items():
+        query[key] = value
+    return f"?{query.urlencode()}"
+
+
+@require_GET
+def gpu(request: HttpRequest, pk: int) -> HttpResponse:
+    """One device: its figures now, its figures over time, and the same as a table."""
+    who, now = actor(request), timezone.now()
+    span = ranges.chosen(request.GET.get("range", ""))
+    device = selector.device(who, pk)
+    [row] = selector.rows(who, [device], now)
+    [known] = selector.cluster_gpus(who, now, device.cluster_id)
+    here = reverse("gpu", args=[pk])
+    values: dict[str, Any] = {
+        "device": device,
+        "row": row,
+        "facts": words.facts(row),
+        "reason": words.silence(row, known),
+        "live": watches(f"gpus:{device.cluster_id}"),
+        "here": here,
+    }
+    if not wants_region(request):
+        charts = _charts(who, pk, span, now, min(span.points, TABLE_ROWS))
+        values |= {
+            "span": span,
+            "ranges": ranges.links(span, lambda key: f"?range={key}"),
+            "drawings": words.drawings(row, charts, span),
+            "table": words.table(charts),
+            "about": words.about(device, known),
+            "figures": f"{reverse('gpu_figures', args=[pk])}?range={span.key}",
+        }
+    return page_or_region(request, "gpus/device.html", "gpus/device_now.html", values)
+
+
+@require_GET
+def figures(request: HttpRequest, pk: int) -> HttpResponse:
+    """What the charts of one device draw: every figure over the range asked for."""
+    who, now = actor(request), timezone.now()
+    span = ranges.chosen(request.GET.get("range", ""))
+    device = selector.device(who, pk)
+    charts = _charts(who, pk, span, now, span.points)
+    lines = {str(chart.figure): chart.lines[pk] for chart in charts}
+    name = " · ".join(part for part in (device.node, device.index, device.instance) if part)
+    return _json(charts[0], [{"name": name, **lines}])
+
+
+@require_GET
+def deployment_figures(request: HttpRequest, pk: int) -> HttpResponse:
+    """The same for the devices that a deployment holds, one figure at a time."""
+    who, now = actor(request), timezone.now()
+    span = ranges.chosen(request.GET.get("range", ""))
+    asked = request.GET.get("figure", "")
+    figure = Figure(asked) if asked in set(Figure) else Figure.UTILISATION
+    held = selector.deployment_gpus(who, lookup.deployment(who, pk), now).rows[:MOST_LINES]
+    found = gpu_charts.series(who, [row.id for row in held], span.start(now), now, span.points, figure=figure)
+    named = {row.id: words.name(row) for row in held}
+    lines = [{"name": named[key], str(figure): values} for key, values in found.lines.items()]
+    return _json(found, lines)
+
+
+def _charts(who: Actor, pk: int, span: ranges.Range, now: datetime, points: int) -> list[gpu_charts.Chart]:
+    return [
+        gpu_charts.series(who, [pk], span.start(now), now, points, figure=figure)
+        for figure, _title in words.FIGURES
+    ]
+
+
+def _json(chart: gpu_charts.Chart, lines: list[dict[str, Any]]) -> HttpResponse:
+    """See static/js/charts.js for the form."""
+    start = chart.times[0] if chart.times else 0
+    body = {"from": start, "step": chart.step, "count": len(chart.times), "lines": lines}
+    return HttpResponse(
+        orjson.dumps(body), content_type="application/json", headers={"Cache-Control": "no-store"}
+    )
+
+
+urlpatterns = [
+    path("", gpus, name="gpus"),
+    path("<int:pk>/", gpu, name="gpu"),
+    path("<int:pk>/figures", figures, name="gpu_figures"),
+    path("deployments/<int:pk>/figures", deployment_figures, name="deployment_gpu_figures"),
+]
