@@ -22,6 +22,8 @@ from django.core.exceptions import ImproperlyConfigured
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from dashboard.oidc.claims import check_mapping
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 MAX_SOCKET_PATH = 100
@@ -55,6 +57,14 @@ class Environment(BaseSettings):
     worker_concurrency: int = Field(default=8, ge=1, le=256)
     pull_concurrency: int = Field(default=100, ge=1, le=1000)
     pull_stall_seconds: int = Field(default=60, ge=1)
+    email_url: str = ""
+    mail_from: str = "Pilothouse <pilothouse@localhost>"
+    oidc_discovery_url: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: str = ""
+    oidc_name: str = "single sign-on"
+    oidc_groups_claim: str = "groups"
+    oidc_roles: dict[str, str | list[str]] = {}
     installation_name: str = Field(default="pilothouse", pattern=r"^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$")
 
     @field_validator("encryption_keys", "allowed_hosts", "audit_public_keys", mode="before")
@@ -108,6 +118,30 @@ class Environment(BaseSettings):
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"}:
             raise ValueError("must be http(s)://host[:port] without a path")
         return value.rstrip("/")
+
+    @field_validator("email_url")
+    @classmethod
+    def _mail(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in {"smtp", "smtp+tls", "smtps"} or not parts.hostname):
+            raise ValueError("must be smtp://, smtp+tls:// or smtps:// with [user:password@]host[:port]")
+        return value
+
+    @field_validator("oidc_discovery_url")
+    @classmethod
+    def _discovery(cls, value: str) -> str:
+        loopback = urlsplit(value).hostname in {"127.0.0.1", "localhost", "::1"}
+        if value and not value.endswith("/.well-known/openid-configuration"):
+            raise ValueError("must end in /.well-known/openid-configuration")
+        if value and urlsplit(value).scheme != "https" and not loopback:
+            raise ValueError("must be https://")
+        return value
+
+    @field_validator("oidc_roles")
+    @classmethod
+    def _roles(cls, value: dict[str, str | list[str]]) -> dict[str, str | list[str]]:
+        check_mapping(value)
+        return value
 
     @field_validator("log_format")
     @classmethod

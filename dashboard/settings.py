@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import dj_database_url
 from django.utils.translation import gettext_lazy as _
@@ -33,6 +33,10 @@ INSTALLED_APPS = [
     "django_htmx",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.usersessions",
+    "dashboard.oidc",
     "deployments",
     "dashboard",
 ]
@@ -151,6 +155,47 @@ ACCOUNT_ADAPTER = "dashboard.accounts.AccountAdapter"
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = False
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
+# The sign-in's limits are counted by address: behind a proxy the one that it forwards.
+ALLAUTH_TRUSTED_PROXY_COUNT = 1 if ENV.trusted_proxy else 0
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_TOTP_ISSUER = "Pilothouse"
+MFA_TOTP_TOLERANCE = 1
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # addresses come from invitations, not from a mail to confirm them
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = _public.scheme != "https"
+SOCIALACCOUNT_ADAPTER = "dashboard.oidc.signin.SocialAccountAdapter"
+SOCIALACCOUNT_STORE_TOKENS = False
+OIDC_NAME = ENV.oidc_name if ENV.oidc_discovery_url else ""
+OIDC_GROUPS_CLAIM = ENV.oidc_groups_claim
+OIDC_ROLES = ENV.oidc_roles
+SOCIALACCOUNT_PROVIDERS = {
+    "oidc": {
+        "APPS": [
+            {
+                "provider_id": "site",
+                "name": OIDC_NAME,
+                "client_id": ENV.oidc_client_id,
+                "secret": ENV.oidc_client_secret,
+                "settings": {"server_url": ENV.oidc_discovery_url},
+            }
+        ]
+        if OIDC_NAME
+        else []
+    }
+}
+
+# Mail -------------------------------------------------------------------------------------------
+MAIL_CONFIGURED = bool(ENV.email_url)
+DEFAULT_FROM_EMAIL = ENV.mail_from
+_mail = urlsplit(ENV.email_url)
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if MAIL_CONFIGURED else 'dummy'}.EmailBackend"
+EMAIL_HOST = _mail.hostname or ""
+EMAIL_PORT = _mail.port or (465 if _mail.scheme == "smtps" else 587 if _mail.scheme == "smtp+tls" else 25)
+EMAIL_HOST_USER = unquote(_mail.username or "")
+EMAIL_HOST_PASSWORD = unquote(_mail.password or "")
+EMAIL_USE_SSL = _mail.scheme == "smtps"
+EMAIL_USE_TLS = _mail.scheme == "smtp+tls"
+EMAIL_TIMEOUT = 10
 
 # Security ---------------------------------------------------------------------------------------
 HTTPS = _public.scheme == "https"

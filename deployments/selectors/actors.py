@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deployments.domain.actors import Actor
+from deployments.domain.errors import NotFound
 from deployments.domain.states import Role, SiteRole
 from deployments.models import Membership, User
 
@@ -17,3 +18,11 @@ def actor_for(user: User, source: str) -> Actor:
     }
     site_role = SiteRole.ADMIN if user.is_superuser else SiteRole(user.site_role)
     return Actor(user_id=user.pk, name=user.get_username(), source=source, site_role=site_role, roles=roles)
+
+
+def account_of(actor: Actor) -> User:
+    """The account behind an actor. Raises :class:`NotFound` where a program acts and no person."""
+    user = User.objects.filter(pk=actor.user_id).first() if actor.user_id is not None else None
+    if user is None:
+        raise NotFound("Only somebody with an account can do this.")
+    return user

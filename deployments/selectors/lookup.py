@@ -14,7 +14,7 @@ from deployments.selectors import scope
 M = TypeVar("M", bound=Model)
 
 
-def _one(rows: QuerySet[M], what: str, **by: object) -> M:
+def one(rows: QuerySet[M], what: str, **by: object) -> M:
     found = rows.filter(**by).first()
     if found is None:
         raise NotFound(f"There is no such {what}.")
@@ -22,22 +22,22 @@ def _one(rows: QuerySet[M], what: str, **by: object) -> M:
 
 
 def team(actor: Actor, pk: int) -> Team:
-    return _one(scope.teams(actor), "team", pk=pk)
+    return one(scope.teams(actor), "team", pk=pk)
 
 
 def cluster(actor: Actor, pk: int) -> Cluster:
-    return _one(scope.clusters(actor), "cluster", pk=pk)
+    return one(scope.clusters(actor), "cluster", pk=pk)
 
 
 def profile(actor: Actor, pk: int) -> Profile:
-    return _one(scope.profiles(actor).select_related("team"), "profile", pk=pk)
+    return one(scope.profiles(actor).select_related("team"), "profile", pk=pk)
 
 
 def deployment(actor: Actor, pk: int) -> Deployment:
     rows = scope.deployments(actor).select_related("team", "cluster", "revision__profile")
-    return _one(rows, "deployment", pk=pk)
+    return one(rows, "deployment", pk=pk)
 
 
 def operation(actor: Actor, pk: int) -> Operation:
     rows = scope.operations(actor).select_related("team", "cluster", "deployment", "release")
-    return _one(rows, "operation", pk=pk)
+    return one(rows, "operation", pk=pk)

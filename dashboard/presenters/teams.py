@@ -1,0 +1,56 @@
+"""What the roles mean, in the words of the pages; made from the table that decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from deployments.domain.states import Role
+from deployments.policies import NEEDS, Action
+
+ROLE_WORDS: dict[Role, str | Promise] = {
+    Role.VIEWER: _("Viewer"),
+    Role.OPERATOR: _("Operator"),
+    Role.MAINTAINER: _("Maintainer"),
+    Role.OWNER: _("Owner"),
+}
+ACTION_WORDS: dict[Action, str | Promise] = {
+    Action.SEE: _("See deployments, logs, GPUs, operations and profiles"),
+    Action.CHAT: _("Chat"),
+    Action.INSTALL: _("Install from a profile"),
+    Action.UPGRADE: _("Upgrade"),
+    Action.ROLL_BACK: _("Roll back"),
+    Action.SCALE: _("Scale"),
+    Action.RESTART: _("Restart"),
+    Action.PULL: _("Pull models"),
+    Action.CANCEL: _("Cancel operations"),
+    Action.RETRY: _("Retry operations"),
+    Action.CHECK: _("Run checks"),
+    Action.WRITE_PROFILE: _("Write profiles"),
+    Action.ARCHIVE_PROFILE: _("Archive profiles"),
+    Action.UNINSTALL: _("Uninstall and keep the model data"),
+    Action.DELETE_MODEL: _("Delete models"),
+    Action.UNINSTALL_WITH_DATA: _("Uninstall with the model data"),
+    Action.FORCE_CONFLICTS: _("Take over fields from another manager"),
+    Action.MANAGE_TEAM: _("Manage members and invitations"),
+}
+
+
+@dataclass(frozen=True)
+class RoleRow:
+    """One action, and for each role, weakest first, whether it may."""
+
+    words: str | Promise
+    may: Sequence[bool]
+
+
+def role_table() -> list[RoleRow]:
+    """Actions in the order of the role that they need."""
+    ordered = sorted(NEEDS.items(), key=lambda item: item[1].rank)
+    return [
+        RoleRow(ACTION_WORDS.get(action, str(action)), [role.rank >= needed.rank for role in Role])
+        for action, needed in ordered
+    ]

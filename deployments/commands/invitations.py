@@ -1,0 +1,211 @@
+"""Inviting people by a link: made, taken back, accepted."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime, timedelta
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from deployments.commands.base import command
+from deployments.commands.subjects import of_invitation, of_team, of_user
+from deployments.domain.actors import Actor
+from deployments.domain.errors import Conflict, Denied, InvalidInput, NotFound
+from deployments.domain.states import Outcome, Role, SiteRole
+from deployments.domain.subjects import Subject
+from deployments.ledger import audit
+from deployments.models import Invitation, Membership, User
+from deployments.policies import Action, require
+from deployments.selectors import lookup
+from deployments.selectors.actors import account_of
+
+LASTS = timedelta(days=7)
+MOST_OPEN = 200  # of one team
+
+
+@command(Action.MANAGE_TEAM)
+def invite_to_team(actor: Actor, *, team_id: int, email: str, role: Role) -> tuple[Invitation, str]:
+    """Invite an e-mail address to a team. Returns the row and the link's token, which is stored
+    nowhere. Raises :class:`InvalidInput` (email) and :class:`Conflict`."""
+    team = lookup.team(actor, team_id)
+    require(actor, Action.MANAGE_TEAM, of_team(team))
+    email = _address(email)
+    if Membership.objects.filter(team=team, user__email__iexact=email).exists():
+        raise Conflict(f"{email} is a member of {team} already.", remedy="Change the role instead.")
+    if open_invitations().filter(team=team).count() >= MOST_OPEN:
+        raise Conflict(f"{team} has {MOST_OPEN} open invitations.", remedy="Take some of them back first.")
+    # A second link for the same person replaces the first one, so that only one of them works.
+    open_invitations().filter(team=team, email__iexact=email).update(revoked_at=timezone.now())
+    token = secrets.token_urlsafe(32)
+    invitation = Invitation.objects.create(
+        team=team,
+        email=email,
+        role=role,
+        token_digest=digest(token),
+        created_by_id=actor.user_id,
+        expires_at=timezone.now() + LASTS,
+    )
+    audit.record(actor, "team.invite", of_team(team), after={"email": email, "role": role})
+    return invitation, token
+
+
+@command(Action.MANAGE_USERS)
+def invite_to_site(actor: Actor, *, email: str, site_role: SiteRole) -> tuple[Invitation, str]:
+    """Invite an e-mail address to an account without a team, say an auditor's."""
+    require(actor, Action.MANAGE_USERS, Subject("invitation", name=email[:254]))
+    email = _address(email)
+    if User.objects.filter(email__iexact=email).exists():
+        raise Conflict(f"There is an account with {email} already.", remedy="Change its site role instead.")
+    open_invitations().filter(team=None, email__iexact=email).update(revoked_at=timezone.now())
+    token = secrets.token_urlsafe(32)
+    invitation = Invitation.objects.create(
+        email=email,
+        site_role=site_role,
+        token_digest=digest(token),
+        created_by_id=actor.user_id,
+        expires_at=timezone.now() + LASTS,
+    )
+    audit.record(
+        actor, "user.invite", of_invitation(invitation), after={"email": email, "site_role": site_role}
+    )
+    return invitation, token
+
+
+@command(Action.MANAGE_TEAM)
+def revoke_invitation(actor: Actor, *, invitation_id: int) -> Invitation:
+    """Take an open invitation back. Raises :class:`NotFound`."""
+    invitation = open_invitations().select_related("team").filter(pk=invitation_id).first()
+    if invitation is None or (invitation.team is None and not actor.admin):
+        raise NotFound("There is no such open invitation.")
+    require(actor, Action.MANAGE_TEAM, of_invitation(invitation))
+    Invitation.objects.filter(pk=invitation.pk).update(revoked_at=timezone.now())
+    audit.record(actor, "invitation.revoke", of_invitation(invitation), before={"email": invitation.email})
+    return invitation
+
+
+def find_invitation(token: str, *, now: datetime | None = None) -> Invitation:
+    """The open invitation behind a link. Raises :class:`NotFound` for a link that was used, taken back
+    or has run out, without telling which."""
+    found = open_invitations(now=now).select_related("team", "created_by").filter(token_digest=digest(token))
+    invitation = found.first()
+    if invitation is None:
+        raise NotFound(
+            "This invitation does not count any more.",
+            remedy="It was used, taken back, or is older than seven days. Ask for another one.",
+        )
+    return invitation
+
+
+def accept_as_member(actor: Actor, *, token: str) -> Invitation:
+    """Accept for the signed-in account, whose e-mail address must be the invited one."""
+    try:
+        return _accept(actor, token)
+    except Denied as refusal:
+        audit.record(actor, "team.join", refusal.about, outcome=Outcome.DENIED, reason=refusal.sentence)
+        raise
+
+
+def _accept(actor: Actor, token: str) -> Invitation:
+    with transaction.atomic():
+        invitation = _claim(token, actor.user_id)
+        user = account_of(actor)
+        if user.email.casefold() != invitation.email.casefold():
+            raise Denied(
+                "This invitation is for another e-mail address than that of your account.",
+                remedy="Sign out and open the link again, or ask for an invitation to your own address.",
+                about=of_invitation(invitation),
+            )
+        _admit(actor, user, invitation)
+        return invitation
+
+
+def accept_as_new(*, token: str, username: str, password: str, source: str) -> User:
+    """Make the account that an invitation is for. Raises :class:`InvalidInput` (username, password)
+    and :class:`NotFound` as :func:`find_invitation` does."""
+    with transaction.atomic():
+        invitation = _claim(token, None)
+        username = username.strip()
+        user = User(username=username, email=invitation.email, site_role=invitation.site_role)
+        try:
+            User.username_validator(username)
+        except ValidationError as error:
+            raise InvalidInput(" ".join(error.messages), field="username") from error
+        if not 1 <= len(username) <= 150:
+            raise InvalidInput("A name has 1 to 150 characters.", field="username")
+        if User.objects.filter(username__iexact=username).exists():
+            raise InvalidInput("Somebody has this name already.", field="username")
+        if User.objects.filter(email__iexact=invitation.email).exists():
+            raise Conflict(
+                f"There is an account with {invitation.email} already.",
+                remedy="Sign in with it and open the link again.",
+            )
+        try:
+            validate_password(password, user)
+        except ValidationError as error:
+            raise InvalidInput(" ".join(error.messages), field="password") from error
+        user.set_password(password)
+        try:
+            with transaction.atomic():
+                user.save()
+        except IntegrityError as error:
+            raise InvalidInput("Somebody has this name already.", field="username") from error
+        Invitation.objects.filter(pk=invitation.pk).update(accepted_by=user)
+        actor = Actor(user.pk, username, source)
+        audit.record(actor, "user.create", of_user(user), after={"email": user.email, "by": "invitation"})
+        _admit(actor, user, invitation)
+        return user
+
+
+def open_invitations(*, now: datetime | None = None) -> QuerySet[Invitation]:
+    """Those that can still be accepted."""
+    return Invitation.objects.filter(accepted_at=None, revoked_at=None, expires_at__gt=now or timezone.now())
+
+
+def digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+def _claim(token: str, user_id: int | None) -> Invitation:
+    """Use the invitation up. Of two who click at once, one finds it used."""
+    invitation = find_invitation(token)
+    if (
+        not open_invitations()
+        .filter(pk=invitation.pk)
+        .update(accepted_at=timezone.now(), accepted_by=user_id)
+    ):
+        return find_invitation(token)
+    return invitation
+
+
+def _admit(actor: Actor, user: User, invitation: Invitation) -> None:
+    """Put the person where the invitation says; a stronger role that he has stays."""
+    if invitation.team is None:
+        return
+    role = Role(invitation.role)
+    membership, made = Membership.objects.get_or_create(
+        team=invitation.team, user=user, defaults={"role": role}
+    )
+    if not made and Role(membership.role).rank < role.rank:
+        membership.role = role
+        membership.save(update_fields=["role"])
+    audit.record(
+        actor,
+        "team.join",
+        of_team(invitation.team),
+        after={"member": user.get_username(), "role": membership.role, "invited": invitation.email},
+    )
+
+
+def _address(email: str) -> str:
+    email = email.strip()
+    try:
+        validate_email(email)
+    except ValidationError as error:
+        raise InvalidInput("This is no e-mail address.", field="email") from error
+    return email
