@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+SAMPLE_EVERY = timedelta(seconds=15)
 STALE_AFTER = timedelta(seconds=60)
 """Figures older than four rounds of sampling are said to be old."""
 

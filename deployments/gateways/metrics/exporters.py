@@ -34,7 +34,8 @@ ANSWER_WITHIN = 5.0  # seconds
 
 @dataclass(frozen=True)
 class ExporterPod:
-    """A pod that measures the GPUs of its node. ``running`` is False while it cannot be asked."""
+    """A pod that measures the GPUs of its node. ``owner`` is the DaemonSet or whatever made it;
+    ``running`` is False while it cannot be asked."""
 
     kind: SourceKind
     namespace: str
@@ -42,6 +43,7 @@ class ExporterPod:
     node: str
     port: int
     running: bool
+    owner: str = ""
 
 
 def find_exporters(client: ClusterClient) -> list[ExporterPod]:
@@ -91,6 +93,7 @@ def _pod(item: dict[str, Any]) -> ExporterPod | None:
     ):
         return None
     kind = SourceKind.DCGM if nvidia else SourceKind.AMD
+    owners = meta.get("ownerReferences") or []
     named = [p.get("containerPort") for p in ports if p.get("name") in ("metrics", "gpu-metrics", "http")]
     port = next((p for p in named if isinstance(p, int) and 0 < p < 65536), PORTS[kind])
     return ExporterPod(
@@ -100,6 +103,7 @@ def _pod(item: dict[str, Any]) -> ExporterPod | None:
         node=clean(str(spec.get("nodeName") or ""), 253),
         port=port,
         running=status.get("phase") == "Running" and "deletionTimestamp" not in meta,
+        owner=next((str(o.get("name")) for o in owners if isinstance(o, dict) and o.get("name")), ""),
     )
 
 

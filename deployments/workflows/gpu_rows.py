@@ -1,0 +1,210 @@
+"""A round's figures into the database: the devices as they are now, and a few bytes for each series.
+
+Two thousand devices a round leave no time for two thousand statements through the ORM, nor for reading
+two thousand blobs to write each anew: known rows are updated with one prepared statement each, all in
+one transaction, and the database itself appends to the blobs. How bytes are joined is the one thing that
+SQLite and PostgreSQL write differently.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+
+from deployments.domain.gpu_series import (
+    HEADER,
+    MarkKind,
+    pack_mark,
+    pack_sample,
+    period_of,
+)
+from deployments.domain.gpus import Resolution, SourceKind
+from deployments.gateways.metrics import GpuReading
+from deployments.models import GpuDevice, GpuSeries, ObservedObject
+
+MANY = 500
+Values = dict[str, Any]
+"""A device's changing columns, by name."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is stored of a device and matters for its series."""
+
+    pk: int
+    holder: str
+    error: str
+
+
+def known_devices(cluster_id: int) -> dict[str, Known]:
+    rows = GpuDevice.objects.filter(cluster_id=cluster_id).order_by()
+    return {
+        key: Known(pk, _holder(namespace, pod), error)
+        for key, pk, namespace, pod, error in rows.values_list(
+            "key", "pk", "pod_namespace", "pod_name", "error"
+        )
+    }
+
+
+def deployments_of(cluster_id: int, found: Iterable[GpuReading]) -> dict[tuple[str, str], int]:
+    """(namespace, pod) -> the deployment that it belongs to, of the pods that hold devices."""
+    wanted = {holder for reading in found for holder in reading.holders}
+    names = sorted({name for _, name in wanted})
+    owned: dict[tuple[str, str], int] = {}
+    for start in range(0, len(names), MANY):
+        rows = ObservedObject.objects.filter(
+            cluster_id=cluster_id, kind="Pod", name__in=names[start : start + MANY], deployment__isnull=False
+        )
+        for namespace, name, deployment_id in rows.values_list("namespace", "name", "deployment_id"):
+            if (namespace, name) in wanted:
+                owned[namespace, name] = deployment_id
+    return owned
+
+
+def distinct(found: Iterable[GpuReading]) -> dict[str, GpuReading]:
+    """Readings by key. Two nodes that claim one device (a cloned machine) have one each."""
+    by_key: dict[str, GpuReading] = {}
+    for reading in found:
+        same = by_key.get(reading.key)
+        key = reading.key if same is None or same.node == reading.node else f"{reading.node}/{reading.key}"
+        by_key[key[:120]] = reading
+    return by_key
+
+
+def write(
+    cluster_id: int,
+    found: dict[str, GpuReading],
+    source: SourceKind | None,
+    known: dict[str, Known],
+    owned: dict[tuple[str, str], int],
+    at: datetime,
+    slot: datetime,
+) -> None:
+    """Store a round, inside the caller's transaction. ``at`` is when it was taken, ``slot`` the time
+    that its points have in the series. ``source`` None takes each reading's vendor's exporter."""
+    kinds = {"nvidia": SourceKind.DCGM, "amd": SourceKind.AMD}
+    values = {
+        key: _values(reading, source or kinds[reading.vendor], owned, at - timedelta(seconds=reading.age))
+        for key, reading in found.items()
+    }
+    _update([(known[key].pk, of_device) for key, of_device in values.items() if key in known])
+    new = [
+        GpuDevice(cluster_id=cluster_id, key=key, first_seen_at=at, **of_device)
+        for key, of_device in values.items()
+        if key not in known
+    ]
+    for device in GpuDevice.objects.bulk_create(new):
+        known[device.key] = Known(device.pk, "", "")
+    _append_samples(found, values, known, slot)
+
+
+def _values(
+    reading: GpuReading, source: SourceKind, owned: dict[tuple[str, str], int], at: datetime
+) -> Values:
+    """Of several pods that share a device one of ours comes first."""
+    holders = sorted(reading.holders, key=lambda holder: holder not in owned)
+    namespace, pod = holders[0] if holders else ("", "")
+    return {
+        "node": reading.node,
+        "index": reading.index,
+        "vendor": reading.vendor,
+        "product": reading.product,
+        "driver": reading.driver,
+        "instance": reading.instance,
+        "memory_total": reading.memory_total,
+        "memory_used": reading.memory_used,
+        "utilisation": reading.utilisation,
+        "temperature": reading.temperature,
+        "power": reading.power,
+        "error": reading.error,
+        "source": str(source),
+        "pod_namespace": namespace,
+        "pod_name": pod,
+        "shared_with": [f"{other}/{name}" for other, name in holders[1:]],
+        "deployment_id": owned.get((namespace, pod)),
+        "sampled_at": at,
+    }
+
+
+def _update(rows: Sequence[tuple[int, Values]]) -> None:
+    if not rows:
+        return
+    quote = connection.ops.quote_name
+    columns = ", ".join(f"{quote(column)} = %s" for column in rows[0][1])
+    statement = f"UPDATE {quote(GpuDevice._meta.db_table)} SET {columns} WHERE id = %s"  # noqa: S608  (names of our own)
+    prepared = [
+        (
+            *(
+                {
+                    **values,
+                    "shared_with": json.dumps(values["shared_with"]),
+                    "sampled_at": connection.ops.adapt_datetimefield_value(values["sampled_at"]),
+                }
+            ).values(),
+            pk,
+        )
+        for pk, values in rows
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(statement, prepared)
+
+
+def _append_samples(
+    found: dict[str, GpuReading],
+    values: dict[str, Values],
+    known: dict[str, Known],
+    slot: datetime,
+) -> None:
+    start = period_of(Resolution.RAW, slot)
+    second = int((slot - start).total_seconds())
+    began = series_of([known[key].pk for key in found], Resolution.RAW, start)
+    growing: list[tuple[int, bytes]] = []
+    new: list[GpuSeries] = []
+    for key, reading in found.items():
+        device = known[key]
+        holder = _holder(values[key]["pod_namespace"], values[key]["pod_name"])
+        first = device.pk not in began
+        packed = pack_sample(
+            second, reading.utilisation, reading.temperature, reading.power, reading.memory_used
+        )
+        if reading.error != device.error or (first and reading.error):
+            packed = pack_mark(second, MarkKind.ERROR, reading.error) + packed
+        if holder != device.holder or (first and holder):
+            packed = pack_mark(second, MarkKind.HOLDER, holder) + packed
+        if first:
+            new.append(
+                GpuSeries(device_id=device.pk, resolution=Resolution.RAW, start=start, packed=HEADER + packed)
+            )
+        else:
+            growing.append((began[device.pk], packed))
+    append(growing)
+    GpuSeries.objects.bulk_create(new)
+
+
+def series_of(device_ids: Sequence[int], resolution: Resolution, start: datetime) -> dict[int, int]:
+    """Device -> its series of a period, where it has begun."""
+    rows = GpuSeries.objects.filter(resolution=resolution, start=start)
+    if len(device_ids) < MANY:
+        rows = rows.filter(device_id__in=device_ids)
+    return dict(rows.values_list("device_id", "pk"))
+
+
+def append(growing: Sequence[tuple[int, bytes]]) -> None:
+    """Append bytes to series, as (series' id, bytes)."""
+    if not growing:
+        return
+    table = connection.ops.quote_name(GpuSeries._meta.db_table)
+    # SQLite's || makes text of two blobs, with the same bytes.
+    joined = "packed || %s" if connection.vendor == "postgresql" else "CAST(packed || %s AS BLOB)"
+    statement = f"UPDATE {table} SET packed = {joined} WHERE id = %s"  # noqa: S608  (names of our own)
+    with connection.cursor() as cursor:
+        cursor.executemany(statement, [(packed, pk) for pk, packed in growing])
+
+
+def _holder(namespace: str, pod: str) -> str:
+    return f"{namespace}/{pod}" if pod else ""
