@@ -116,6 +116,14 @@ def _problems(options: Options) -> list[Cause]:
                     "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
                 )
             )
+            if match:
+                causes.append(
+                    Cause(
+                        "FieldValueNotSupported",
+                        f'Unsupported value: {status.quote(match)}: supported values: "NotOlderThan"',
+                        "resourceVersionMatch",
+                    )
+                )
         elif match and options.send_initial is None:
             causes.append(
                 forbidden(

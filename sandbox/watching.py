@@ -16,7 +16,7 @@ from sandbox import status
 from sandbox.encoding import encode
 from sandbox.history import Change, Version
 from sandbox.kinds import Kind
-from sandbox.listing import Options, wrong_version
+from sandbox.listing import PATIENCE, Options, wrong_version
 from sandbox.store import Store
 
 Object = dict[str, Any]
@@ -139,7 +139,14 @@ class Watch:
         collection = self.store.collection(self.kind)
         if number > self.store.rv:
             # From the future: silent until the store gets there or the time is up (recorded transcript 08).
-            await self._until(number, end)
+            if self.options.send_initial:
+                # A streamed list cannot be empty in the meantime: like a list, it is refused after a while.
+                await self._until(number, min(end, begin + PATIENCE))
+                if self.store.rv < number:
+                    yield error_line(status.too_large_resource_version(number, self.store.rv))
+                    return
+            else:
+                await self._until(number, end)
             if self.store.rv < number:
                 return
         collection.watchers.add(self._on_change)

@@ -87,6 +87,7 @@ class ContainerRunner:
         while True:
             image = await self._pull()
             env = await self._configure()
+            await self._allowed()
             process = await self._start(image, env)
             began = self.world.clock.elapsed()
             watching = asyncio.get_running_loop().create_task(probes.run(self, process))
@@ -228,6 +229,24 @@ class ContainerRunner:
                     self._wait("CreateContainerConfigError", str(error))
                 told = str(error)
                 self._event("Warning", "Failed", f"Error: {error}")
+            await self.world.clock.sleep(CONFIG_RETRY_SECONDS)
+
+    async def _allowed(self) -> None:
+        """Wait while a fault makes the runtime refuse the container."""
+        while (
+            fault := self.world.faults.find(
+                "container_error", pod=self.worker.pod, image=self.container["image"]
+            )
+        ) is not None:
+            self.world.faults.use(fault)
+            reason = fault.text("reason", "RunContainerError")
+            text = fault.text(
+                "text",
+                "failed to create containerd task: failed to create shim task: OCI runtime create failed: "
+                "nvidia-container-cli: initialization error: nvml error: driver not loaded",
+            )
+            self._wait(reason, text)
+            self._event("Warning", "Failed", f"Error: {text}")
             await self.world.clock.sleep(CONFIG_RETRY_SECONDS)
 
     async def _start(self, image: Image, env: dict[str, str]) -> Process:

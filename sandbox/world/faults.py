@@ -19,8 +19,15 @@ crash_loop         code (1), text, seconds (1): containers exit
 oom                seconds (1): containers are OOMKilled
 no_gpu             node: the device plugin is gone, nothing allocatable
 node_not_ready     node: the kubelet is silent
+node_lost          node: its object is gone, its pods follow; it comes back empty when this is switched off
+node_pressure      node, type (MemoryPressure, DiskPressure or PIDPressure): its condition and its taint
+cordon             node: unschedulable
 taint              node, key (sandbox/taint), effect (NoSchedule)
 quota              namespace, hard ({"pods": "0"}): a ResourceQuota `sandbox-fault`
+evict              text: running pods fail at once as Evicted
+pod_start_error    reason (FailedMount, FailedAttachVolume or FailedCreatePodSandBox), text: pods stay ContainerCreating
+container_error    reason (RunContainerError), text: containers are not started
+probe_failure      kind (readiness, liveness or startup), text: these probes fail
 unbound_claims     claims of classes that have a provisioner stay Pending
 stalled_pull       at (0.3): model downloads stop there; lines go on
 failing_pull_part  at (0.4), times (1): a part fails, `completed` goes down
@@ -62,8 +69,15 @@ NAMES = (
     "oom",
     "no_gpu",
     "node_not_ready",
+    "node_lost",
+    "node_pressure",
+    "cordon",
     "taint",
     "quota",
+    "evict",
+    "pod_start_error",
+    "container_error",
+    "probe_failure",
     "unbound_claims",
     "stalled_pull",
     "failing_pull_part",
@@ -117,6 +131,21 @@ class Fault:
         return True
 
 
+_CHOICES = {
+    "node_pressure": ("type", ("MemoryPressure", "DiskPressure", "PIDPressure")),
+    "pod_start_error": ("reason", ("FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox")),
+    "probe_failure": ("kind", ("readiness", "liveness", "startup")),
+}
+
+
+def _check_choice(name: str, params: dict[str, Any]) -> None:
+    """A parameter that has a few values, the first of them by default."""
+    if name in _CHOICES:
+        member, choices = _CHOICES[name]
+        if params.get(member, choices[0]) not in choices:
+            raise FaultError(f"{member} must be one of: {', '.join(choices)}")
+
+
 def _check_variants(wanted: Any) -> None:
     listed = [wanted] if isinstance(wanted, str) else wanted
     if not isinstance(listed, list) or not listed or any(entry not in VARIANTS for entry in listed):
@@ -156,6 +185,7 @@ class Faults:
             _check_variants(params.get("variant"))
         if name == "prometheus":
             _check_prometheus(params)
+        _check_choice(name, params)
         for member in ("seconds", "at", "after_bytes", "code", "retry_after", "megabytes"):
             if member in params and (
                 isinstance(params[member], bool) or not isinstance(params[member], int | float)

@@ -5,7 +5,7 @@ NVIDIA GPU feature discovery (internal/lm/nvml.go), AMD node labeller, node feat
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,11 +122,13 @@ class Nodes:
         self.devices = devices
         self.specs: dict[str, NodeSpec] = {}
 
-    def furnish(self, specs: Iterable[NodeSpec]) -> None:
-        """Create nodes that are missing; safe to repeat on a loaded store."""
+    def furnish(self, specs: Iterable[NodeSpec], without: Collection[str] = ()) -> None:
+        """Create nodes that are missing; safe to repeat on a loaded store. without: names to leave out."""
         for index, spec in enumerate(specs):
             self.specs[spec.name] = spec
-            if spec.gpu is not None:
+            if spec.name in without:
+                continue
+            if spec.gpu is not None and spec.name not in self.devices.nodes:
                 self.devices.add(spec.name, spec.gpu, spec.gpus)
             if self.store.get("Node", None, spec.name) is None:
                 self.store.create("Node", self._object(spec, index), manager="kubelet")
@@ -273,3 +275,32 @@ class Nodes:
             return None
 
         self.store.mutate("Node", None, name, change, "status", "kubelet")
+
+    def set_pressure(self, name: str, type_: str, under: bool) -> None:
+        """A condition such as DiskPressure, as the kubelet reports it."""
+
+        def change(node: Object) -> object:
+            found = condition(node, type_)
+            value = "True" if under else "False"
+            if found is None or found["status"] == value:
+                return False
+            what = {"MemoryPressure": "memory", "DiskPressure": "disk space", "PIDPressure": "PID"}[type_]
+            found["status"] = value
+            found["lastTransitionTime"] = self.store.now()
+            found["reason"] = f"KubeletHas{type_}" if under else f"KubeletHasNo{type_}"
+            found["message"] = f"kubelet has {'in' if under else ''}sufficient {what} available"
+            return None
+
+        self.store.mutate("Node", None, name, change, "status", "kubelet")
+
+    def cordon(self, name: str, on: bool) -> None:
+        def change(node: Object) -> object:
+            if bool(node["spec"].get("unschedulable")) == on:
+                return False
+            if on:
+                node["spec"]["unschedulable"] = True
+            else:
+                node["spec"].pop("unschedulable")
+            return None
+
+        self.store.mutate("Node", None, name, change)

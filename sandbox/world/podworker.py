@@ -33,6 +33,13 @@ Object = dict[str, Any]
 VOLUME_RETRY_SECONDS = 2.0
 SANDBOX_SECONDS = 0.3
 STOP_SECONDS = 0.6
+_START_TEXTS = {
+    "FailedMount": 'MountVolume.SetUp failed for volume "models" : mount failed: exit status 32: mount.nfs: Connection timed out',
+    "FailedAttachVolume": 'Multi-Attach error for volume "pvc-simulated" Volume is already exclusively attached to one node '
+    "and can't be attached to another",
+    "FailedCreatePodSandBox": "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to get sandbox runtime: "
+    'no runtime for "nvidia" is configured',
+}
 
 
 class PodWorker:
@@ -64,6 +71,16 @@ class PodWorker:
     async def vanish(self) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+
+    def evict(self, text: str) -> None:
+        """The node takes its resources back; the object stays, failed."""
+        if finished(self.pod) or deleting(self.pod) or not self.sandboxed:
+            return
+        self.failure = ("Evicted", text)
+        self.event("Warning", "Evicted", text)
+        for runner in self.runners.values():
+            runner.stop(137)
+        self.publish()
 
     # ---- for containers
 
@@ -201,6 +218,10 @@ class PodWorker:
     def _problem(self) -> tuple[str, str] | None:
         """(reason, message) of the first volume that cannot be mounted now."""
         store, namespace = self.world.store, namespace_of(self.pod)
+        fault = self.world.faults.find("pod_start_error", pod=self.pod)
+        if fault is not None:
+            reason = fault.text("reason", "FailedMount")
+            return reason, fault.text("text", _START_TEXTS[reason])
         for volume in spec_of(self.pod).get("volumes") or []:
             for kind, member, field in (
                 ("ConfigMap", "configMap", "name"),

@@ -60,9 +60,13 @@ async def _http(process: Process, action: Object, timeout: float) -> Result:
     return Result(False, f"HTTP probe failed with statuscode: {code}")
 
 
-async def check(process: Process, probe: Object) -> Result:
+async def check(process: Process, probe: Object, kind: str = "readiness") -> Result:
     """One attempt."""
     clock = process.world.clock
+    fault = process.world.faults.find("probe_failure", pod=process.pod)
+    if fault is not None and fault.text("kind", "readiness") == kind:
+        process.world.faults.use(fault)
+        return Result(False, fault.text("text", "HTTP probe failed with statuscode: 503"))
     timeout = max(0.25, float(probe.get("timeoutSeconds", 1)) / clock.speed)
     if probe.get("httpGet"):
         return await _http(process, probe["httpGet"], timeout)
@@ -85,7 +89,7 @@ async def _watch(runner: ContainerRunner, process: Process, probe: Object, kind:
     await clock.sleep(float(probe.get("initialDelaySeconds", 0)) + min(period, 0.2))
     last, count = None, 0
     while not process.exited.done():
-        result = await check(process, probe)
+        result = await check(process, probe, kind)
         if process.exited.done():
             return
         if not result.ok:

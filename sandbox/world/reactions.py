@@ -20,6 +20,12 @@ Object = dict[str, Any]
 TAINT_KEY = "sandbox/taint"
 QUOTA = "sandbox-fault"
 EVICTION_SECONDS = 300.0
+# How long pods of a node without an object stay: pkg/controller/podgc, quarantine time.
+ORPHANED_SECONDS = 40.0
+EVICTED = (
+    "The node was low on resource: ephemeral-storage. Threshold quantity: 42949672960, available: 31Gi. "
+    "Container main was using 180Gi, request is 0, has larger consumption of ephemeral-storage. "
+)
 
 
 class Reactions:
@@ -29,6 +35,7 @@ class Reactions:
         self.world = world
         self._tainted: dict[str, tuple[str, str]] = {}
         self._quotas: set[str] = set()
+        self._cordoned: set[str] = set()
 
     def changed(self, name: str) -> None:
         self.world.watch_faults.changed(self.world.faults, name)
@@ -58,9 +65,9 @@ class Reactions:
         for worker in tuple(world.kubelet.workers.values()):
             worker.publish()
         if fault is not None:
-            world.clock.call_later(EVICTION_SECONDS, lambda: self._evict(fault))
+            world.clock.call_later(EVICTION_SECONDS, lambda: self._drain(fault))
 
-    def _evict(self, fault: Fault) -> None:
+    def _drain(self, fault: Fault) -> None:
         """Pods of a node that stays away are deleted; they stay Terminating until it is back."""
         if self.world.faults.get(fault.name) is not fault:
             return
@@ -74,6 +81,38 @@ class Reactions:
                     "taint-eviction-controller",
                 )
                 self.world.store.delete("Pod", namespace_of(worker.pod), name_of(worker.pod))
+
+    def _node_lost(self, fault: Fault | None) -> None:
+        """Without the node object its pods are forgotten after a while (pod garbage collection)."""
+        world = self.world
+        lost = self._nodes(fault)
+        for name in lost:
+            if world.store.get("Node", None, name) is not None:
+                world.store.delete("Node", None, name)
+        world.nodes.furnish(list(world.nodes.specs.values()), without=lost)
+        if fault is not None:
+            world.clock.call_later(ORPHANED_SECONDS, lambda: self._collect(fault))
+
+    def _collect(self, fault: Fault) -> None:
+        if self.world.faults.get(fault.name) is not fault:
+            return
+        lost = self._nodes(fault)
+        for pod in self.world.store.list("Pod"):
+            if spec_of(pod).get("nodeName") in lost:
+                self.world.store.delete("Pod", namespace_of(pod), name_of(pod), grace=0)
+
+    def _node_pressure(self, fault: Fault | None) -> None:
+        under = self._nodes(fault)
+        type_ = fault.text("type", "MemoryPressure") if fault is not None else ""
+        for name in self.world.nodes.specs:
+            for each in ("MemoryPressure", "DiskPressure", "PIDPressure"):
+                self.world.nodes.set_pressure(name, each, name in under and each == type_)
+
+    def _cordon(self, fault: Fault | None) -> None:
+        closed = self._nodes(fault)
+        for name in sorted(closed | self._cordoned):
+            self.world.nodes.cordon(name, name in closed)
+        self._cordoned = closed
 
     def _taint(self, fault: Fault | None) -> None:
         store = self.world.store
@@ -176,6 +215,13 @@ class Reactions:
                     process.end(int(fault.number("code", 1)))
 
             process.spawn(end())
+
+    def _evict(self, fault: Fault | None) -> None:
+        if fault is None:
+            return
+        for worker in tuple(self.world.kubelet.workers.values()):
+            if self.world.faults.find("evict", pod=worker.pod) is fault:
+                worker.evict(fault.text("text", EVICTED))
 
     def _lost_model(self, fault: Fault | None) -> None:
         if fault is None:

@@ -28,6 +28,9 @@ INGRESS_CLASS = "sandbox"
 INGRESS_ADDRESS = "10.99.255.1"
 UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 NOT_READY = "node.kubernetes.io/not-ready"
+PRESSURES = {
+    f"{name}Pressure": f"node.kubernetes.io/{name.lower()}-pressure" for name in ("Memory", "Disk", "PID")
+}
 
 
 class Ingresses(Controller):
@@ -129,6 +132,7 @@ class NodeTaints(Controller):
             (UNSCHEDULABLE, "NoSchedule", bool(spec_of(node).get("unschedulable"))),
             (NOT_READY, "NoSchedule", not ready),
             (NOT_READY, "NoExecute", not ready),
+            *((taint, "NoSchedule", is_true(node, type_)) for type_, taint in PRESSURES.items()),
         ]
         for name, effect, set_ in wanted:
             present = any((taint["key"], taint["effect"]) == (name, effect) for taint in taints)

@@ -90,6 +90,43 @@ def test_initial_events_end_with_an_annotated_bookmark(cluster: RunningSandbox, 
     assert quiet == []
 
 
+def test_a_streamed_list_from_the_future_is_refused_inside_a_good_answer(
+    cluster: RunningSandbox, namespace: str
+) -> None:
+    """Seen on kube-apiserver 1.36.2: one ERROR event as soon as the watch gives up waiting."""
+    query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    path = f"/api/v1/namespaces/{namespace}/configmaps?{query}&resourceVersion=9999999999&timeoutSeconds=1"
+    (event,) = cluster.events(path)
+    assert event["type"] == "ERROR" and event["object"]["code"] == 504
+    assert event["object"]["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
+
+
+def test_a_streamed_list_with_another_match_has_two_causes(cluster: RunningSandbox, namespace: str) -> None:
+    """Seen on kube-apiserver 1.36.2."""
+    query = "watch=true&sendInitialEvents=true&resourceVersionMatch=Exact"
+    code, _, body = cluster.request("GET", f"/api/v1/namespaces/{namespace}/configmaps?{query}")
+    assert code == 422
+    assert [cause["message"] for cause in body["details"]["causes"]] == [
+        "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        'Unsupported value: "Exact": supported values: "NotOlderThan"',
+    ]
+
+
+def test_a_long_streamed_list_comes_whole_and_in_order() -> None:
+    with running_sandbox() as cluster:
+
+        def fill(store: Any) -> None:
+            for number in range(900):
+                store.create("ConfigMap", {"metadata": {"name": f"c{number:03d}", "namespace": "default"}})
+
+        cluster.run(fill)
+        query = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+        events = cluster.events(f"/api/v1/namespaces/default/configmaps?{query}&timeoutSeconds=1")
+    names = [event["object"]["metadata"]["name"] for event in events if event["type"] == "ADDED"]
+    assert names == [*(f"c{number:03d}" for number in range(900)), "kube-root-ca.crt"]
+    assert END in events[len(names)]["object"]["metadata"]["annotations"]
+
+
 def test_bookmarks_come_before_the_time_is_up(cluster: RunningSandbox, namespace: str) -> None:
     since = create(cluster, namespace, "a")
     path = f"{maps(namespace)}?watch=true&resourceVersion={since}&allowWatchBookmarks=true&timeoutSeconds=4"

@@ -1,0 +1,183 @@
+"""Faults that bring a pod or node into each state that a person must be told about. Texts: kubelet, node controller."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import pytest
+
+from tests.sandbox_server import RunningSandbox, running_sandbox
+from tests.unit.sandbox.world.harness import container
+
+Object = dict[str, Any]
+T = TypeVar("T")
+PODS = "/api/v1/namespaces/default/pods"
+_number = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[RunningSandbox]:
+    with running_sandbox(world=True, scenario="small", speed=200) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(shared: RunningSandbox) -> Iterator[RunningSandbox]:
+    yield shared
+    shared.clear_faults()
+
+
+def until(what: str, condition: Callable[[], T | bool | None], seconds: float = 15.0) -> T:
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"after {seconds} s still no {what}"
+        time.sleep(0.02)
+    return value  # type: ignore[return-value]
+
+
+def make(cluster: RunningSandbox, running: bool = True, **more: Any) -> str:
+    name = f"h{next(_number)}"
+    spec = {"containers": [container(**more)]}
+    assert cluster.request("POST", PODS, {"metadata": {"name": name}, "spec": spec})[0] == 201
+    if running:
+        until("running pod", lambda: status(cluster, name).get("phase") == "Running")
+    return name
+
+
+def pod(cluster: RunningSandbox, name: str) -> Object | None:
+    code, _, body = cluster.request("GET", f"{PODS}/{name}")
+    return body if code == 200 else None
+
+
+def status(cluster: RunningSandbox, name: str) -> Object:
+    found: Object = (pod(cluster, name) or {}).get("status", {})
+    return found
+
+
+def waiting(cluster: RunningSandbox, name: str) -> str:
+    (first,) = status(cluster, name).get("containerStatuses") or [{}]
+    return str(first.get("state", {}).get("waiting", {}).get("reason", ""))
+
+
+def events(cluster: RunningSandbox, name: str) -> list[tuple[str, str]]:
+    query = f"fieldSelector=involvedObject.name={name}"
+    items = cluster.request("GET", f"/api/v1/namespaces/default/events?{query}")[2]["items"]
+    return [(item["reason"], item["message"]) for item in items]
+
+
+def ready(cluster: RunningSandbox, name: str) -> str:
+    return next((c["status"] for c in status(cluster, name)["conditions"] if c["type"] == "Ready"), "")
+
+
+def node(cluster: RunningSandbox, name: str) -> Object | None:
+    code, _, body = cluster.request("GET", f"/api/v1/nodes/{name}")
+    return body if code == 200 else None
+
+
+def test_evicted(cluster: RunningSandbox) -> None:
+    name = make(cluster)
+    cluster.faults("evict", pod=name)
+    found = status(cluster, name)
+    assert (found["phase"], found["reason"]) == ("Failed", "Evicted")
+    assert found["message"].startswith("The node was low on resource: ephemeral-storage.")
+    assert "Evicted" in [reason for reason, _ in events(cluster, name)]
+
+
+@pytest.mark.parametrize(
+    "reason, words",
+    [
+        ("FailedMount", "MountVolume.SetUp failed"),
+        ("FailedAttachVolume", "Multi-Attach error"),
+        ("FailedCreatePodSandBox", 'no runtime for "nvidia" is configured'),
+    ],
+)
+def test_pods_that_cannot_be_set_up(cluster: RunningSandbox, reason: str, words: str) -> None:
+    cluster.faults("pod_start_error", reason=reason)
+    name = make(cluster, running=False)
+    until(
+        "event", lambda: [text for found, text in events(cluster, name) if found == reason and words in text]
+    )
+    assert waiting(cluster, name) == "ContainerCreating" and status(cluster, name)["phase"] == "Pending"
+    cluster.clear_faults()
+    until("running pod", lambda: status(cluster, name)["phase"] == "Running")
+
+
+def test_containers_that_the_runtime_refuses(cluster: RunningSandbox) -> None:
+    cluster.faults("container_error", reason="CreateContainerError", text="no such device")
+    name = make(cluster, running=False)
+    until("refusal", lambda: waiting(cluster, name) == "CreateContainerError")
+    assert ("Failed", "Error: no such device") in events(cluster, name)
+    cluster.clear_faults()
+    until("running pod", lambda: status(cluster, name)["phase"] == "Running")
+
+
+def test_probes_that_fail(cluster: RunningSandbox) -> None:
+    probe = {"tcpSocket": {"port": 80}, "periodSeconds": 1}
+    name = make(cluster, readinessProbe=probe, livenessProbe=probe, ports=[{"containerPort": 80}])
+    until("readiness", lambda: ready(cluster, name) == "True")
+    cluster.faults("probe_failure", pod=name)
+    until("unreadiness", lambda: ready(cluster, name) == "False")
+    assert ("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503") in events(
+        cluster, name
+    )
+    assert status(cluster, name)["containerStatuses"][0]["restartCount"] == 0
+    cluster.faults("probe_failure", pod=name, kind="liveness")
+    until("restart", lambda: status(cluster, name)["containerStatuses"][0]["restartCount"] > 0)
+
+
+def test_nodes_under_pressure_and_cordoned(cluster: RunningSandbox) -> None:
+    name = "practice-cpu-1"
+
+    def taints() -> list[str]:
+        return [taint["key"] for taint in (node(cluster, name) or {})["spec"].get("taints") or []]
+
+    cluster.faults("node_pressure", node=name, type="DiskPressure")
+    assert taints() == ["node.kubernetes.io/disk-pressure"]
+    conditions = {c["type"]: c for c in (node(cluster, name) or {})["status"]["conditions"]}
+    assert conditions["DiskPressure"]["status"] == "True"
+    assert conditions["DiskPressure"]["reason"] == "KubeletHasDiskPressure"
+    cluster.clear_faults()
+    assert taints() == []
+    cluster.faults("cordon", node=name)
+    assert (node(cluster, name) or {})["spec"]["unschedulable"] is True
+    assert taints() == ["node.kubernetes.io/unschedulable"]
+    cluster.clear_faults()
+    assert "unschedulable" not in (node(cluster, name) or {})["spec"] and taints() == []
+
+
+def test_a_node_that_is_lost_and_comes_back(cluster: RunningSandbox) -> None:
+    name = make(cluster)
+    where = (pod(cluster, name) or {})["spec"]["nodeName"]
+    address = (node(cluster, where) or {})["status"]["addresses"]
+    cluster.faults("node_lost", node=where)
+    assert node(cluster, where) is None and pod(cluster, name) is not None
+    until("collected pod", lambda: pod(cluster, name) is None)
+    cluster.clear_faults()
+    assert (node(cluster, where) or {})["status"]["addresses"] == address
+
+
+@pytest.mark.parametrize(
+    "name, params",
+    [
+        ("node_pressure", {"type": "Boredom"}),
+        ("pod_start_error", {"reason": "Whatever"}),
+        ("probe_failure", {"kind": "x"}),
+    ],
+)
+def test_values_that_do_not_exist(cluster: RunningSandbox, name: str, params: Object) -> None:
+    code, _, body = cluster.faults(name, **params)
+    assert code == 400 and "must be one of" in body["error"]
+
+
+def test_clusters_of_one_vendor_and_without_discovery() -> None:
+    for scenario, label, there in (
+        ("amd", "amd.com/gpu.product-name", True),
+        ("bare", "nvidia.com/gpu.product", False),
+    ):
+        with running_sandbox(world=True, scenario=scenario, speed=200) as cluster:
+            nodes = cluster.request("GET", "/api/v1/nodes")[2]["items"]
+        gpus = [found for found in nodes if any("com/gpu" in name for name in found["status"]["allocatable"])]
+        assert len(gpus) == 1 and (label in gpus[0]["metadata"]["labels"]) is there
