@@ -10,10 +10,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from dashboard.presenters import charts
-from dashboard.presenters.numbers import NBSP, memory, percent
+from dashboard.presenters.numbers import NBSP, cannot_tell, memory, percent
 from dashboard.presenters.parts import Column, Fact
 from dashboard.presenters.ranges import Range
 from dashboard.presenters.states import Words
+from dashboard.presenters.times import exact
 from deployments.domain.gpus import Figure, SourceKind
 from deployments.models import GpuDevice
 from deployments.selectors.gpu_charts import Chart
@@ -39,8 +40,8 @@ STATES: tuple[tuple[str, Words], ...] = (
 COLUMNS = (
     Column(gettext_lazy("Device"), "node"),
     Column(gettext_lazy("Held by"), "user"),
-    Column(gettext_lazy("Busy"), "utilisation", css="w150"),
-    Column(gettext_lazy("Memory"), "memory", css="w150"),
+    Column(gettext_lazy("Busy"), "utilisation", css="w120"),
+    Column(gettext_lazy("Memory"), "memory", css="w120"),
     Column(gettext_lazy("Temp."), "temperature", numeric=True),
     Column(gettext_lazy("Power"), "power", numeric=True),
     Column(gettext_lazy("Errors"), "error"),
@@ -85,11 +86,13 @@ class RoomNode:
 
 @dataclass(frozen=True)
 class Room:
-    """What nodes have free, most first. ``more`` nodes are not shown; ``blind`` ones cannot tell."""
+    """What nodes have free, most first. ``more`` nodes with free ones are not shown, ``full`` ones have
+    none, ``blind`` ones cannot tell."""
 
     nodes: list[RoomNode]
     sentence: str
     more: int
+    full: int
     blind: int
 
 
@@ -291,17 +294,20 @@ def axis(start: datetime, end: datetime) -> list[str]:
 def room(nodes: Sequence[NodeGpus], most: int) -> Room:
     """Where the next pod would find GPUs, as the scheduler counts them."""
     told = [node for node in nodes if node.free is not None]
-    told.sort(key=lambda node: (-(node.free or 0), node.cluster_name, node.node))
-    free = sum(node.free or 0 for node in told)
+    open_ = sorted(
+        (node for node in told if node.free),
+        key=lambda node: (-(node.free or 0), node.cluster_name, node.node),
+    )
     sentence = ""
-    if told and free:
-        sentence = _("Largest free block: %(n)s on %(node)s.") % {"n": told[0].free, "node": told[0].node}
+    if open_:
+        sentence = _("Largest free block: %(n)s on %(node)s.") % {"n": open_[0].free, "node": open_[0].node}
     elif told:
         sentence = _("No node has a free one.")
     return Room(
-        nodes=[_room_node(node) for node in told[:most]],
+        nodes=[_room_node(node) for node in open_[:most]],
         sentence=sentence,
-        more=max(0, len(told) - most),
+        more=max(0, len(open_) - most),
+        full=len(told) - len(open_),
         blind=len(nodes) - len(told),
     )
 
@@ -367,7 +373,7 @@ def about(device: GpuDevice, known: ClusterGpus) -> list[Fact]:
         Fact(_("Instance"), device.instance or _("the whole device")),
         Fact(_("Identity"), device.key),
         Fact(_("Measured by"), source(device.source), known.source_name),
-        Fact(_("Seen first"), "", "", "", device.first_seen_at),
+        Fact(_("Seen first"), exact(device.first_seen_at)),
     ]
 
 
@@ -390,6 +396,8 @@ def holder(row: GpuRow) -> str:
     """Who uses a device, as far as the reader may know."""
     if row.use is Use.POD:
         return row.deployment_name or row.pods[0]
+    if row.use is Use.IDLE and not row.fresh:
+        return cannot_tell()
     return {
         Use.OTHERS: _("another workload"),
         Use.UNKNOWN: _("not told"),

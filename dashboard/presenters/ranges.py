@@ -31,7 +31,7 @@ class Range:
 RANGES: Mapping[str, Range] = {
     each.key: each
     for each in (
-        Range("1h", _("1 h"), _("last hour"), timedelta(hours=1), 60, 240),
+        Range("1h", _("1 h"), _("last hour"), timedelta(hours=1), 60, 120),
         Range("6h", _("6 h"), _("last 6 hours"), timedelta(hours=6), 72, 72),
         Range("24h", _("24 h"), _("last 24 hours"), timedelta(hours=24), 48, 288),
         Range("7d", _("7 d"), _("last 7 days"), timedelta(days=7), 56, 168),

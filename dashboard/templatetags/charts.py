@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
 
 from django import template
 from django.contrib.staticfiles import finders
 from django.templatetags.static import static
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -18,6 +20,7 @@ from django.utils.translation import gettext as _
 from dashboard.presenters import charts, gpus
 from dashboard.presenters.numbers import percent
 from dashboard.presenters.states import Words
+from dashboard.templatetags.pilothouse import LATE_AFTER, age
 
 register = template.Library()
 
@@ -56,6 +59,16 @@ def sparkline(values: Sequence[float | None], label: Words = "", most: float = 1
         charts.SPARK_WIDTH,
         charts.SPARK_HEIGHT,
         format_html_join("", '<polyline points="{}"/>', ((line,) for line in lines)),
+    )
+
+
+@register.simple_tag
+def measured(seen: datetime, every: float) -> SafeString:
+    """How old a row's figures are; marked when they are later than three turns of their source."""
+    limit = int(LATE_AFTER * every)
+    late = (timezone.now() - seen).total_seconds() > limit
+    return format_html(
+        '<span class="age{}" data-limit="{}">{}</span>', " stale" if late else "", limit, age(seen)
     )
 
 

@@ -101,7 +101,10 @@ class GpuRow:
 
 @dataclass(frozen=True)
 class GpuTotals:
-    """Sums over a list of devices. Means and sums are of fresh figures only; None where there is none."""
+    """Sums over a list of devices. Means and sums are of fresh figures only; None where there is none.
+
+    ``idle`` ones are known to be free: they are measured, and no pod holds them.
+    """
 
     devices: int
     busy: int
@@ -212,6 +215,7 @@ def totals(found: QuerySet[GpuDevice], now: datetime) -> GpuTotals:
     sums: dict[str, Any] = found.order_by().aggregate(
         all_devices=Count("pk"),
         all_busy=Count("pk", filter=held),
+        all_idle=Count("pk", filter=current & ~held),
         all_errors=Count("pk", filter=~Q(error="")),
         all_stale=Count("pk", filter=~current),
         all_utilisation=Avg("utilisation", filter=current),
@@ -220,8 +224,7 @@ def totals(found: QuerySet[GpuDevice], now: datetime) -> GpuTotals:
         all_power=Sum("power", filter=current),
     )
     # Named apart from the columns: an aggregate called as a column hides it from those after it.
-    found_sums = {name.removeprefix("all_"): value for name, value in sums.items()}
-    return GpuTotals(idle=found_sums["devices"] - found_sums["busy"], **found_sums)
+    return GpuTotals(**{name.removeprefix("all_"): value for name, value in sums.items()})
 
 
 def cluster_gpus(actor: Actor, now: datetime, cluster_id: int | None = None) -> list[ClusterGpus]:
@@ -269,7 +272,7 @@ def _state(state: str, now: datetime) -> Q:
     current = Q(sampled_at__gte=now - STALE_AFTER)
     return {
         "busy": ~Q(pod_name=""),
-        "idle": Q(pod_name=""),
+        "idle": Q(pod_name="") & current,
         "error": ~Q(error=""),
         "stale": ~current,
     }.get(state, Q())

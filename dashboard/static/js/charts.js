@@ -10,6 +10,7 @@ import { words } from './words.js';
 const HEIGHT = 168;
 const AGAIN = 10_000; // figures are asked for at most this often, ms
 const GAP_LABEL = 64; // px from which on a gap is named
+const FRESH = 60; // s; figures younger than that are awaited, not missing
 const MINUTE = 60;
 const DAY = 86_400;
 
@@ -68,6 +69,9 @@ function gaps(rows) {
     if (last && last[1] === i - 1) last[1] = i;
     else found.push([i, i]);
   }
+  // The newest span is still being measured: that is no gap.
+  const late = found.at(-1);
+  if (late && late[1] === times.length - 1 && times[late[1]] - times[late[0]] < FRESH) found.pop();
   return found;
 }
 
