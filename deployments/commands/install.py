@@ -30,9 +30,13 @@ def install(
     namespace: str,
     name: str,
     create_namespace: bool = True,
+    anyway: bool = False,
     reason: str = "",
 ) -> Operation:
     """Install the stack of a revision as ``cluster/namespace/name`` of the profile's team.
+
+    ``anyway`` goes on where the preflight finds no room now (``Finding.waivable``): a person has seen
+    that, and the pods wait.
 
     Raises :class:`InvalidInput` with the field, :class:`Conflict` where the name is taken.
     """
@@ -71,7 +75,7 @@ def install(
         OperationKind.INSTALL,
         deployment,
         f"Install {name}",
-        request={"create_namespace": create_namespace, "revision": revision.pk},
+        request={"create_namespace": create_namespace, "revision": revision.pk, "anyway": anyway},
         reason=reason,
     )
     announce("list", 0, operation.pk, team=team.pk)
@@ -86,6 +90,7 @@ def install(
             "revision": revision.number,
             "cluster": cluster.name,
             "namespace": namespace,
+            **({"anyway": True} if anyway else {}),
         },
     )
     return operation
@@ -98,11 +103,13 @@ def upgrade(
     deployment_id: int,
     revision_id: int,
     force_conflicts: bool = False,
+    anyway: bool = False,
     reason: str = "",
 ) -> Operation:
     """Apply a revision to a deployment that is there: a newer one, or the same again to repair.
 
-    ``force_conflicts`` takes fields that other managers own; a person has seen which.
+    ``force_conflicts`` takes fields that other managers own; a person has seen which. ``anyway`` as for
+    :func:`install`.
     """
     deployment = lookup.deployment(actor, deployment_id)
     require(actor, Action.UPGRADE, of_deployment(deployment))
@@ -124,6 +131,7 @@ def upgrade(
             "create_namespace": deployment.made_namespace,
             "revision": revision.pk,
             "force": force_conflicts,
+            "anyway": anyway,
         },
         reason=reason,
     )
@@ -138,6 +146,7 @@ def upgrade(
             "profile": revision.profile.name,
             "revision": revision.number,
             "forced": force_conflicts,
+            **({"anyway": True} if anyway else {}),
         },
     )
     return operation

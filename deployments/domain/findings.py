@@ -7,6 +7,9 @@ from typing import Any
 
 from deployments.domain.states import FindingLevel
 
+# Checks of what is there now and may be there later: a person may go on, and the pods wait.
+WAIVABLE = frozenset({"fit", "chat_fit", "device_plugin", "driver", "quota", "claim_size"})
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -21,6 +24,11 @@ class Finding:
     source: str = "API server"
     field: str = ""
 
+    @property
+    def waivable(self) -> bool:
+        """Whether somebody may go on although it failed."""
+        return self.check in WAIVABLE
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -30,6 +38,10 @@ def worst_first(findings: list[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: order.index(finding.level))
 
 
-def blocking(findings: list[Finding]) -> list[Finding]:
-    """Those that make an apply pointless."""
-    return [finding for finding in findings if finding.level is FindingLevel.FAIL]
+def blocking(findings: list[Finding], *, anyway: bool = False) -> list[Finding]:
+    """Those that make an apply pointless. With ``anyway`` those that a person went on with are left out."""
+    return [
+        finding
+        for finding in findings
+        if finding.level is FindingLevel.FAIL and not (anyway and finding.waivable)
+    ]

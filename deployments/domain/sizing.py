@@ -90,7 +90,7 @@ def size_stack(spec: StackSpec, model_bytes: int | None) -> Sizing:
     the registry was not asked or did not say."""
     server = spec.server
     row = table_row(spec)
-    known_bytes = model_bytes or _library_bytes(spec)
+    known_bytes = model_bytes or library_bytes(spec)
     if row is not None:
         origin, base, gpus = Origin.TABLE, row.resources, row.gpus(server.gpu_vendor)
         lines = [("Model", f"{DEEPSEEK_R1}:{spec.model.tag}, from the extension's table")]
@@ -219,7 +219,8 @@ def _values(resources: ResourceSpec) -> tuple[str, str, str, str]:
     )
 
 
-def _library_bytes(spec: StackSpec) -> int:
+def library_bytes(spec: StackSpec) -> int:
+    """The download's size where Ollama's library is known to have it, else 0."""
     if spec.model.repository.lower() != DEEPSEEK_R1:
         return 0
     known = KNOWN_TAGS.get(spec.model.tag.lower())

@@ -32,12 +32,18 @@ SERVER_SIDE = ("managedFields", "resourceVersion", "generation", "uid", "creatio
 def preflight(run: Run) -> Done:
     """The findings, also when the cluster cannot be asked: that is the first of them."""
     try:
-        found = checks.findings(client_for(run.cluster), _stack(run), create_namespace=True)
+        report = checks.report(
+            client_for(run.cluster), _stack(run), create_namespace=True, simulated=run.cluster.simulated
+        )
     except (ClusterUnreachable, CredentialRefused) as error:
-        found = [checks.answered_nothing(error)]
-    counts = {str(level): sum(finding.level is level for finding in found) for level in FindingLevel}
-    words = f"{counts['fail']} problems, {counts['warn']} warnings, {counts['pass']} pass"
-    return Done(words, result={"findings": [finding.to_json() for finding in found]})
+        report = checks.answered_nothing(error)
+    levels = [finding.level for finding in report.findings]
+    counts = {level: levels.count(level) for level in FindingLevel}
+    words = (
+        f"{counts[FindingLevel.FAIL]} problems, {counts[FindingLevel.WARN]} warnings, "
+        f"{counts[FindingLevel.PASS]} pass"
+    )
+    return Done(words, result=report.to_json())
 
 
 def diff(run: Run) -> Done:

@@ -172,7 +172,9 @@ def test_a_dry_run_shows_what_an_apply_would_change(
     owner: Actor, team: Team, cluster: Cluster, revision: Revision
 ) -> None:
     place = namespace()
-    first = install(owner, revision_id=revision.pk, cluster_id=cluster.pk, namespace=place, name="one")
+    first = install(
+        owner, revision_id=revision.pk, cluster_id=cluster.pk, namespace=place, name="one", anyway=True
+    )
     _until_applied(first)
     spec = replace(StackSpec(), chat=replace(StackSpec().chat, port=3100))
     changed = create_profile(owner, team_id=team.pk, name="changed", spec=spec)
