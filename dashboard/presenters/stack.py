@@ -152,8 +152,8 @@ def pod(row: ObservedObject) -> dict[str, Any]:
         "node": data.get("node", ""),
         "created": moment(data.get("createdAt")),
         "containers": [
-            *(_container(item, init=True) for item in data.get("initContainerStatuses", [])),
-            *(_container(item, init=False) for item in statuses),
+            *(container(item, init=True) for item in data.get("initContainerStatuses", [])),
+            *(container(item, init=False) for item in statuses),
         ],
     }
 
@@ -184,7 +184,7 @@ def _pod_state(data: dict[str, Any], conditions: dict[Any, Any]) -> tuple[str, s
     return "unknown", "unknown", phase or _("Unknown"), ""
 
 
-def _container(item: dict[str, Any], *, init: bool) -> dict[str, Any]:
+def container(item: dict[str, Any], *, init: bool) -> dict[str, Any]:
     """A container with what it does, and how its last run ended."""
     state: dict[str, dict[str, Any]] = item.get("state", {})
     name, said = next(iter(state.items()), ("", {}))
@@ -220,6 +220,7 @@ def _container(item: dict[str, Any], *, init: bool) -> dict[str, Any]:
         "word": word,
         "since": moment(said.get("startedAt")) if name == "running" else None,
         "note": " ".join(text for text in (said.get("message", ""), ended) if text),
+        "ended": bool(last),
     }
 
 

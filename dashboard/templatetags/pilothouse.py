@@ -305,7 +305,9 @@ def query_of(context: Context, **changes: str | None) -> str:
     """The page's address with some parameters changed (None removes one) and back on the first page."""
     request = context.get("request")
     query: QueryDict = request.GET.copy() if request else QueryDict(mutable=True)
-    query.pop("page", None)
+    for place in ("page", "before", "after", "entry"):
+        query.pop(place, None)
+    query.pop("part", None)  # of a fragment; what is led to is a page
     for key, value in changes.items():
         if value is None:
             query.pop(key, None)

@@ -20,6 +20,7 @@ from dashboard.presenters.progress import running_item
 from dashboard.presenters.states import HEALTH
 from dashboard.regions import page_or_region, wants_region, watches
 from dashboard.views.operations import number, proof_facts
+from dashboard.views.pods import events_section, kept, pods_section
 from deployments.commands import install, questions
 from deployments.commands import uninstall as uninstalling
 from deployments.domain.diffing import ABSENT, DiffLine, changes, to_yaml_lines, yaml_diff
@@ -43,7 +44,6 @@ COLUMNS = (
     Column(gettext_lazy("Since"), "since", numeric=True),
 )
 TABS = ("pods", "model", "chat", "events", "releases", "configuration")
-POD_KINDS = ("Pod",)
 
 
 @require_GET
@@ -148,16 +148,15 @@ def _section(request: HttpRequest, page: selector.DeploymentPage, tab: str, here
         Link(_("Pods"), f"{here}?tab=pods", tab == "pods", page.kinds.get("Pod", 0)),
         Link(_("Model"), f"{here}?tab=model", tab == "model"),
         Link(_("Chat"), f"{here}?tab=chat", tab == "chat"),
+        Link(_("Logs"), reverse("deployment_logs", args=[row.pk])),
         Link(_("Events"), f"{here}?tab=events", tab == "events", page.kinds.get("Event", 0)),
         Link(_("Releases"), f"{here}?tab=releases", tab == "releases", page.releases),
         Link(_("Configuration"), f"{here}?tab=configuration", tab == "configuration"),
     ]
-    values: dict[str, Any] = {"tabs": links}
+    values: dict[str, Any] = {"tabs": links, "kept": kept(request)}
     spec = selector.spec_of(page.release.spec if page.release else row.revision.spec)
     if tab == "pods":
-        watch = selector.last_confirmed(row, "Pod")
-        values["pods"] = [stack.pod(item) for item in selector.observed(row, POD_KINDS)]
-        values["seen"] = watch.confirmed_at if watch else row.observed_at
+        values |= pods_section(request, row)
     elif tab == "model":
         pods = selector.observed(row, ("Pod", "PersistentVolumeClaim"))
         values["stores"] = stack.stores(row, pods)
@@ -169,7 +168,7 @@ def _section(request: HttpRequest, page: selector.DeploymentPage, tab: str, here
         if not values["chat_reason"]:
             values["frame"] = _entrance(request, row)
     elif tab == "events":
-        values["events"] = [stack.event(item) for item in selector.events(row)]
+        values |= events_section(request, row)
     elif tab == "releases":
         values["releases"] = Paginator(selector.releases(row), RELEASES_PER_PAGE).get_page(
             request.GET.get("page")

@@ -24,7 +24,6 @@ from deployments.models import (
 from deployments.selectors import lookup, scope
 from deployments.selectors.operations import with_progress
 
-EVENTS_SHOWN = 100
 REVISIONS_SHOWN = 50
 
 SORTS = {
@@ -141,11 +140,6 @@ def deployment_page(actor: Actor, pk: int) -> DeploymentPage:
 
 def observed(deployment: Deployment, kinds: Iterable[str]) -> list[ObservedObject]:
     return list(deployment.observed.filter(kind__in=list(kinds)).order_by("kind", "name"))
-
-
-def events(deployment: Deployment) -> list[ObservedObject]:
-    """What the cluster reported, newest first."""
-    return list(deployment.observed.filter(kind="Event").order_by("-changed_at")[:EVENTS_SHOWN])
 
 
 def last_confirmed(deployment: Deployment, kind: str) -> WatchState | None:
