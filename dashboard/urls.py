@@ -14,6 +14,8 @@ urlpatterns = [
     path("profiles/", include("dashboard.views.profiles")),
     path("install/", include("dashboard.views.install")),
     path("deployments/", include("dashboard.views.deployments")),
+    path("deployments/", include("dashboard.views.pods")),
+    path("deployments/", include("dashboard.views.logs")),
     path("gpus/", include("dashboard.views.gpus")),
     path("operations/", include("dashboard.views.operations")),
     path("account/", include("allauth.account.urls")),
