@@ -18,6 +18,7 @@ urlpatterns = [
     path("deployments/", include("dashboard.views.logs")),
     path("gpus/", include("dashboard.views.gpus")),
     path("operations/", include("dashboard.views.operations")),
+    path("audit/", include("dashboard.views.audit")),
     path("account/", include("allauth.account.urls")),
     path("i18n/", include("django.conf.urls.i18n")),
 ]

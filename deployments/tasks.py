@@ -13,10 +13,11 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from deployments.domain.states import EPHEMERAL, OperationState, Queue
-from deployments.ledger.queue import PROBE_TASK, RUN_TASK
+from deployments.ledger.queue import PROBE_TASK, PRUNE_AUDIT_TASK, RUN_TASK, VERIFY_AUDIT_TASK
 from deployments.logs import log_context
 from deployments.models import Operation
 from deployments.observer.health import reassess
+from deployments.workflows import audit
 from deployments.workflows.engine import run_operation
 from deployments.workflows.keeper import keeper
 from deployments.workflows.plans import PLANS
@@ -43,6 +44,26 @@ def ask(deployment_id: int) -> None:
         with log_context(deployment=deployment_id):
             probe(deployment_id)
             reassess(deployment_id, timezone.now())
+    finally:
+        close_old_connections()
+
+
+@shared_task(name=VERIFY_AUDIT_TASK)
+def verify_audit(verification_id: int) -> None:
+    """Walk the audit's chain."""
+    close_old_connections()
+    try:
+        audit.verify(verification_id)
+    finally:
+        close_old_connections()
+
+
+@shared_task(name=PRUNE_AUDIT_TASK)
+def prune_audit(_nothing: int) -> None:
+    """Delete audit entries that are older than they are kept for."""
+    close_old_connections()
+    try:
+        audit.prune()
     finally:
         close_old_connections()
 

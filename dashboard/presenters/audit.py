@@ -127,7 +127,10 @@ def difference(entry: AuditEntry) -> list[CodeLine]:
     before, after = entry.before, entry.after
     if isinstance(before, dict) and isinstance(after, dict):
         # The same order on both sides, so that equal fields stand beside each other.
-        after = {key: after[key] for key in [*(k for k in before if k in after), *(k for k in after if k not in before)]}
+        after = {
+            key: after[key]
+            for key in [*(k for k in before if k in after), *(k for k in after if k not in before)]
+        }
     lines: list[CodeLine] = []
     for item in line_diff(to_yaml_lines(before), to_yaml_lines(after)):
         if item.kind == "fold":

@@ -16,6 +16,8 @@ from deployments.domain.states import Queue
 
 RUN_TASK = "deployments.run_operation"
 PROBE_TASK = "deployments.probe"
+VERIFY_AUDIT_TASK = "deployments.verify_audit"
+PRUNE_AUDIT_TASK = "deployments.prune_audit"
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,16 @@ def send(operation_id: int, queue: Queue) -> bool:
 def send_probe(deployment_id: int) -> bool:
     """Ask a worker to ask a deployment how it is. Nothing is lost with the message: the next turn comes."""
     return _send(PROBE_TASK, deployment_id, Queue.SAMPLE)
+
+
+def send_verification(verification_id: int) -> bool:
+    """Ask a worker to walk the audit's chain; the timekeeper asks again where it does not begin."""
+    return _send(VERIFY_AUDIT_TASK, verification_id, Queue.SAMPLE)
+
+
+def send_pruning() -> bool:
+    """Ask a worker to delete audit entries that are older than they are kept for."""
+    return _send(PRUNE_AUDIT_TASK, 0, Queue.SAMPLE)
 
 
 def _send(task: str, identity: int, queue: Queue) -> bool:

@@ -17,6 +17,7 @@ from django.utils import timezone
 from deployments.ledger import queue, transitions
 from deployments.models import Deployment, Operation
 from deployments.observer import leases
+from deployments.observer.audit_due import tend_audit
 from deployments.observer.due import Job, Rounds
 from deployments.observer.health import STALE_AFTER, reassess
 from deployments.selectors import system
@@ -125,4 +126,5 @@ JOBS: tuple[Job, ...] = (
     Job("probe", EACH_TICK, probe_due),
     Job("health", HEALTH_EVERY, reassess_unsettled),
     Job("housekeeping", HOUSEKEEPING_EVERY, keep_house),
+    Job("audit", HOUSEKEEPING_EVERY, tend_audit),
 )
