@@ -69,7 +69,7 @@ def _row(item: ObservedObject) -> dict[str, Any]:
         for status in _statuses(item.data)
         if status.get("lastState", {}).get("terminated")
     ]
-    last = max(ended, key=lambda end: str(end.get("finishedAt", "")), default={})
+    last: dict[str, Any] = max(ended, key=lambda end: str(end.get("finishedAt", "")), default={})
     asked = {name: asked_for(item.data, name) for name in ("cpu", "memory")}
     return {
         **row,
@@ -412,7 +412,7 @@ def containers(item: ObservedObject) -> list[dict[str, Any]]:
                 else "",
                 "ready": bool(status.get("ready")),
                 "restarts": status.get("restartCount", 0),
-                "message": next(iter(status.get("state", {}).values()), {}).get("message", ""),
+                "message": _message(status),
                 "ended": _ended(status),
                 "resources": _resources(setup),
                 "env": setup.get("env", []),
@@ -421,6 +421,11 @@ def containers(item: ObservedObject) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _message(status: Mapping[str, Any]) -> str:
+    state: dict[str, dict[str, str]] = status.get("state", {})
+    return next((said.get("message", "") for said in state.values()), "")
 
 
 def _ended(status: Mapping[str, Any]) -> list[dict[str, Any]]:
