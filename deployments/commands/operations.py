@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db.models import Exists, OuterRef
 
 from deployments.commands.base import checked_reason, command
-from deployments.commands.plans import STEPS
+from deployments.commands.begin import begin
 from deployments.commands.subjects import of_operation
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict
@@ -14,6 +14,7 @@ from deployments.ledger import audit, transitions
 from deployments.models import Operation, PullWaiter
 from deployments.policies import Action, require
 from deployments.selectors import lookup
+from deployments.selectors.operations import AGAIN
 
 
 @command(Action.CANCEL)
@@ -55,21 +56,11 @@ def retry(actor: Actor, *, operation_id: int) -> Operation:
     kind = OperationKind(old.kind)
     if old.state not in (OperationState.FAILED, OperationState.CANCELLED):
         raise Conflict("Only an operation that failed or was cancelled can be tried again.")
-    if kind not in (OperationKind.INSTALL, OperationKind.UPGRADE, OperationKind.UNINSTALL):
+    if kind not in AGAIN or old.deployment is None:
         raise Conflict("This operation is begun again from the page that it belongs to.")
-    if old.deployment and old.deployment.removed_at is not None:
+    if old.deployment.removed_at is not None:
         raise Conflict("The deployment was uninstalled since.")
-    operation = transitions.create(
-        kind=kind,
-        title=old.title,
-        actor=actor,
-        steps=STEPS[kind],
-        team=old.team,
-        cluster=old.cluster,
-        deployment=old.deployment,
-        request=old.request,
-        reason=old.reason,
-    )
+    operation = begin(actor, kind, old.deployment, old.title, request=old.request, reason=old.reason)
     audit.record(actor, Action.RETRY, of_operation(old), operation_id=operation.pk, after={"again": old.pk})
     return operation
 

@@ -48,26 +48,24 @@ def is_masked(manifest: Manifest) -> bool:
     return all(str(value).startswith(_MARK) for value in values)
 
 
-def restore_secrets(stored: list[Manifest], fresh: list[Manifest], key: bytes) -> list[Manifest]:
-    """Stored manifests with the values of freshly rendered Secrets, to apply a release again.
+def restore_secrets(stored: list[Manifest], originals: list[Manifest]) -> list[Manifest]:
+    """Masked manifests with their Secrets as they were in clear, to apply a release again.
 
-    Raises :class:`Unreadable` where a value has changed since or is not there: then the release
-    cannot be applied as it was.
+    Raises :class:`Unreadable` where the original of a Secret is not among ``originals``.
     """
-    values = {_identity(manifest): manifest for manifest in fresh if manifest.get("kind") == "Secret"}
+    clear = {_identity(manifest): manifest for manifest in originals}
     restored = []
     for manifest in stored:
         if manifest.get("kind") != "Secret":
             restored.append(copy.deepcopy(manifest))
             continue
-        now = values.get(_identity(manifest))
-        if now is None or mask_secrets(now, key).get("data") != manifest.get("data"):
-            name = manifest["metadata"]["name"]
+        original = clear.get(_identity(manifest))
+        if original is None:
             raise Unreadable(
-                f"The value that Secret {name} had in this release is not kept any more.",
-                remedy="Make a new release from the revision instead; it takes the secrets of today.",
+                f"The values that Secret {manifest['metadata']['name']} had in this release are not kept.",
+                remedy="Apply a revision instead; it takes the secrets of today.",
             )
-        restored.append({**copy.deepcopy(manifest), "data": dict(now["data"])})
+        restored.append(copy.deepcopy(original))
     return restored
 
 

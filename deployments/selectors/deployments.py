@@ -115,7 +115,7 @@ def deployment_page(actor: Actor, pk: int) -> DeploymentPage:
     deployment = lookup.deployment(actor, pk)
     chats = Operation.objects.filter(
         deployment=deployment,
-        kind__in=(OperationKind.CHECK_CHAT, OperationKind.INSTALL, OperationKind.UPGRADE),
+        kind__in=CHANGING | {OperationKind.CHECK_CHAT},
     )
     kinds = deployment.observed.values_list("kind").annotate(n=Count("pk")).order_by()
     return DeploymentPage(

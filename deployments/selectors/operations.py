@@ -8,7 +8,7 @@ from django.db.models import Prefetch, Q, QuerySet
 from django.utils import timezone
 
 from deployments.domain.actors import Actor
-from deployments.domain.states import ACTIVE, EPHEMERAL, OperationKind, OperationState
+from deployments.domain.states import ACTIVE, CHANGING, EPHEMERAL, OperationState
 from deployments.ledger.transitions import active_change
 from deployments.models import Operation, OperationLog, OperationStep, PullProgress, PullWaiter
 from deployments.policies import Action, may
@@ -16,7 +16,7 @@ from deployments.selectors import lookup, scope
 
 LOG_SHOWN = 200
 
-AGAIN = (OperationKind.INSTALL, OperationKind.UPGRADE, OperationKind.UNINSTALL)
+AGAIN = CHANGING
 """What can be begun again from its own page."""
 
 SORTS = {

@@ -9,23 +9,15 @@ from deployments.domain.states import EPHEMERAL, OperationKind, Queue
 from deployments.workflows import chat, connection, install, pull, questions, remove
 from deployments.workflows.engine import MAX_ATTEMPTS, Done, Plan, Run, Step, Wait
 
-_FUNCTIONS: dict[OperationKind, list[Callable[[Run], Done | Wait]]] = {
-    OperationKind.INSTALL: [
-        install.preflight,
-        install.apply,
-        install.start,
-        install.pull,
-        install.ready,
-        install.check,
-    ],
-    OperationKind.UPGRADE: [
-        install.preflight,
-        install.apply,
-        install.start,
-        install.pull,
-        install.ready,
-        install.check,
-    ],
+_Function = Callable[[Run], Done | Wait]
+_APPLY: list[_Function] = [install.apply, install.start, install.pull, install.ready, install.check]
+
+_FUNCTIONS: dict[OperationKind, list[_Function]] = {
+    OperationKind.INSTALL: [install.preflight, *_APPLY],
+    OperationKind.UPGRADE: [install.preflight, *_APPLY],
+    OperationKind.ROLL_BACK: [install.preflight, *_APPLY],
+    OperationKind.SCALE: [install.preflight, *_APPLY],
+    OperationKind.RESTART: _APPLY,
     OperationKind.UNINSTALL: [remove.stop, remove.delete, remove.data, remove.namespace],
     OperationKind.PULL: [pull.pull],
     OperationKind.CHECK_CHAT: [chat.check],

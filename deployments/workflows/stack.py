@@ -1,4 +1,4 @@
-"""From a revision and a place to the objects that make it up."""
+"""The objects that make up a deployment: rendered from a revision, or as a release kept them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from deployments.domain.sizing import Sizing, size_stack, sized
 from deployments.domain.spec import Secrets, StackSpec, spec_from_json
 from deployments.gateways.kubernetes import ApplySet
 from deployments.ledger import vault
+from deployments.manifests.masking import restore_secrets
 from deployments.manifests.render import render
 from deployments.manifests.types import Manifest, RenderInput
-from deployments.models import Deployment, Installation, Revision
+from deployments.models import Deployment, Installation, Release, Revision
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,9 @@ def build(
     ``template`` is (size, storage class) of the claim template that the StatefulSet on the cluster
     has, which can never change. Raises :class:`InvalidInput` where the spec lacks something.
     """
-    installation = str(Installation.objects.get().uid)
     deployment_id = str(deployment.uid if deployment else uuid.UUID(int=0))
     names = ObjectNames(name)
-    apply_set = ApplySet(names.apply_set, namespace, installation, deployment_id)
+    apply_set = _apply_set(names, namespace, deployment_id)
     given = spec_from_json(revision.spec)
     sizing = size_stack(given, None)
     spec = sized(given, sizing)
@@ -65,7 +65,7 @@ def build(
             spec=spec,
             secrets=secrets,
             deployment_id=deployment_id,
-            installation_id=installation,
+            installation_id=apply_set.installation,
             apply_set_id=apply_set.id,
             digest_key=digest_key(),
             template_size=template[0] if template else None,
@@ -73,3 +73,24 @@ def build(
         )
     )
     return Stack(names, namespace, spec, sizing, apply_set, manifests)
+
+
+def stored(release: Release, deployment: Deployment) -> Stack:
+    """What a release applied, to be applied again. Nothing is rendered: the same objects, whatever the
+    renderer makes of the revision today. Raises :class:`Unreadable` where its secrets cannot be read."""
+    names = ObjectNames(deployment.name)
+    spec = spec_from_json(release.spec)
+    originals = vault.unseal(release.sealed) if release.sealed else []
+    return Stack(
+        names=names,
+        namespace=deployment.namespace,
+        spec=spec,
+        sizing=size_stack(spec, None),
+        apply_set=_apply_set(names, deployment.namespace, str(deployment.uid)),
+        manifests=restore_secrets(release.manifests, originals),
+    )
+
+
+def _apply_set(names: ObjectNames, namespace: str, deployment_id: str) -> ApplySet:
+    installation = str(Installation.objects.get().uid)
+    return ApplySet(names.apply_set, namespace, installation, deployment_id)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -12,10 +14,21 @@ from django.utils import timezone
 from deployments.commands.install import install, upgrade
 from deployments.commands.operations import cancel, retry
 from deployments.commands.profiles import create_profile
+from deployments.commands.restart import restart
+from deployments.commands.roll_back import roll_back
+from deployments.commands.scale import scale
 from deployments.commands.uninstall import uninstall
 from deployments.domain.actors import Actor
-from deployments.domain.errors import InvalidInput
-from deployments.domain.spec import ChatSpec, ModelSpec, ServerSpec, StackSpec, StorageMode, StorageSpec
+from deployments.domain.errors import Conflict, InvalidInput
+from deployments.domain.spec import (
+    ChatSpec,
+    ModelSpec,
+    Secrets,
+    ServerSpec,
+    StackSpec,
+    StorageMode,
+    StorageSpec,
+)
 from deployments.domain.states import OperationKind, OperationState, Queue
 from deployments.ledger import transitions
 from deployments.ledger.verification import first_broken
@@ -50,8 +63,12 @@ def begin(owner: Actor, team: Team, cluster: Cluster, spec: StackSpec, namespace
 
 
 def names(world: RunningSandbox, path: str) -> set[str]:
+    return {item["metadata"]["name"] for item in items(world, path)}
+
+
+def items(world: RunningSandbox, path: str) -> list[dict[str, Any]]:
     _, _, body = world.request("GET", path)
-    return {item["metadata"]["name"] for item in body["items"]}
+    return body["items"]
 
 
 def test_a_stack_is_installed_checked_and_removed_without_a_trace(
@@ -207,6 +224,76 @@ def test_an_upgrade_changes_what_changed_and_prunes_what_left(
     assert names(world, "/apis/apps/v1/namespaces/change/statefulsets") == {"r1-server"}
     assert names(world, "/api/v1/namespaces/change/persistentvolumeclaims") == {"models-r1-server-0"}
     assert not Operation.objects.filter(kind=OperationKind.PULL, pk__gt=change.pk).exists(), "still cached"
+
+
+def test_pods_are_added_and_taken_without_another_revision(
+    owner: Actor, team: Team, cluster: Cluster, world: RunningSandbox
+) -> None:
+    install = work_off(begin(owner, team, cluster, StackSpec(), "scaled"))
+    deployment = Deployment.objects.get(pk=install.deployment_id)
+    up = work_off(scale(owner, deployment_id=deployment.pk, server=2, reason="a demonstration"))
+    assert up.state == OperationState.SUCCEEDED, (up.failure, up.failure_answered)
+    claims = "/api/v1/namespaces/scaled/persistentvolumeclaims"
+    assert names(world, claims) == {"models-r1-server-0", "models-r1-server-1"}
+    pulls = Operation.objects.filter(kind=OperationKind.PULL, pk__gt=up.pk)
+    assert [pull.state for pull in pulls] == [OperationState.SUCCEEDED], "the new volume gets the model"
+    release = deployment.releases.first()
+    assert (release.number, release.cause, release.revision_id) == (2, "scale", deployment.revision_id)
+    assert release.digest != deployment.releases.last().digest
+
+    with pytest.raises(Conflict, match="already"):
+        scale(owner, deployment_id=deployment.pk, server=2)
+    with pytest.raises(InvalidInput) as refused:
+        scale(owner, deployment_id=deployment.pk, server=-1)
+    assert refused.value.field == "server"
+    down = work_off(scale(owner, deployment_id=deployment.pk, server=0, chat=0))
+    assert down.state == OperationState.SUCCEEDED, (down.failure, down.failure_answered)
+    assert names(world, "/api/v1/namespaces/scaled/pods") == set()
+    assert len(names(world, claims)) == 2, "the model data stays"
+    entry = AuditEntry.objects.filter(action="deployment.scale").order_by("sequence").last()
+    assert (entry.before, entry.after) == ({"server": 2, "chat": 1}, {"server": 0, "chat": 0})
+
+
+def test_a_restart_replaces_pods_and_a_roll_back_brings_back_what_was_applied(
+    owner: Actor, team: Team, cluster: Cluster, world: RunningSandbox
+) -> None:
+    spec = replace(StackSpec(), chat=ChatSpec(has_access_code=True))
+    revision = create_profile(owner, team_id=team.pk, name="coded", spec=spec, secrets=Secrets("first-code"))
+    first = work_off(
+        install(owner, revision_id=revision.pk, cluster_id=cluster.pk, namespace="back", name="r1")
+    )
+    assert first.state == OperationState.SUCCEEDED, (first.failure, first.failure_answered)
+    deployment = Deployment.objects.get(pk=first.deployment_id)
+    pods = {pod["metadata"]["uid"] for pod in items(world, "/api/v1/namespaces/back/pods")}
+
+    again = work_off(restart(owner, deployment_id=deployment.pk, reason="stuck"))
+    assert again.state == OperationState.SUCCEEDED, (again.failure, again.failure_answered)
+    fresh = {pod["metadata"]["uid"] for pod in items(world, "/api/v1/namespaces/back/pods")}
+    assert len(fresh) == len(pods) == 2
+    assert not fresh & pods, "no pod of before is left when it has ended"
+
+    without = create_profile(
+        owner, team_id=team.pk, name="bare", spec=replace(StackSpec(), chat=ChatSpec(enabled=False))
+    )
+    work_off(upgrade(owner, deployment_id=deployment.pk, revision_id=without.pk))
+    assert names(world, "/api/v1/namespaces/back/secrets") == set()
+    with pytest.raises(Conflict, match="applied now"):
+        roll_back(owner, deployment_id=deployment.pk, release=3)
+    back = work_off(roll_back(owner, deployment_id=deployment.pk, release=1, reason="chat is missed"))
+    assert back.state == OperationState.SUCCEEDED, (back.failure, back.failure_answered)
+    deployment.refresh_from_db()
+    assert deployment.revision == revision
+    assert names(world, "/apis/apps/v1/namespaces/back/deployments") == {"r1-chat"}
+    (secret,) = items(world, "/api/v1/namespaces/back/secrets")
+    assert b64decode(secret["data"]["code"]) == b"first-code"
+    numbers = dict(deployment.releases.values_list("number", "digest"))
+    assert numbers[4] == numbers[1] != numbers[2], "the same objects, not rendered anew"
+
+    bare = work_off(roll_back(owner, deployment_id=deployment.pk, release=3))
+    assert bare.state == OperationState.SUCCEEDED, (bare.failure, bare.failure_answered)
+    assert names(world, "/apis/apps/v1/namespaces/back/deployments") == set(), (
+        "what it does not have is pruned"
+    )
 
 
 def test_a_foreign_object_under_our_name_is_left_alone(
