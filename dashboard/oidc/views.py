@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.internal.decorators import login_not_required
+from allauth.socialaccount.helpers import render_authentication_error
 from allauth.socialaccount.providers.base import Provider
+from allauth.socialaccount.providers.oauth2.client import OAuth2Error
 from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView, OAuth2LoginView
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
@@ -39,7 +41,11 @@ def callback(request: HttpRequest) -> HttpResponse:
 def _with(view: Any, request: HttpRequest) -> HttpResponse:
     if not settings.OIDC_NAME:
         raise Http404
-    answer: HttpResponse = view.adapter_view(Adapter(request))(request)
+    adapter = Adapter(request)
+    try:
+        answer: HttpResponse = view.adapter_view(adapter)(request)
+    except OAuth2Error as error:  # allauth catches it on the way back, but not on the way there
+        answer = render_authentication_error(request, adapter.get_provider(), exception=error)
     return answer
 
 
