@@ -168,7 +168,7 @@ def _judge(
         shown = node if node.requested is not None else originals[name]
         answers.append(NodeAnswer(shown, taken[name], tuple(obstacles(last, shown, places, taken[name]))))
     unknown = list(dict.fromkeys(clause for shape in shapes for clause in shape.unknown))
-    if len(shapes) > 1 and last.affinity and means_itself(last, last.affinity):
+    if any(placed) and len(shapes) > 1 and last.affinity and means_itself(last, last.affinity):
         unknown.append("where the first replica goes decides for the others")
     missing = placed.count("")
     if not missing and not unknown:
