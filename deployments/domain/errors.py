@@ -115,6 +115,10 @@ class ClusterUnreachable(ClusterError):
     retryable = True
 
 
+class WatchSilent(ClusterUnreachable):
+    """A watch on which nothing came for longer than the server's bookmarks are apart."""
+
+
 class CredentialRefused(ClusterError):
     """The API server answered 401: the stored credential is not valid (any more)."""
 

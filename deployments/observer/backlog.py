@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from deployments.observer.leases import Held
+from deployments.observer.podsums import NodeSum
 from deployments.observer.reading import Seen
+from deployments.observer.scopes import Scope
 
-MOST = 20_000
+# What waits is memory: some six KB an object. A list of a large cluster goes through in portions.
+MOST = 4_000
 
 
 @dataclass(frozen=True)
@@ -48,22 +51,49 @@ class Gone:
 
 @dataclass(frozen=True)
 class Listed:
-    """A list is complete: of ``kind``, in ``namespace`` ("" for all), nothing but ``present`` is there."""
+    """A list is complete: of what ``scope`` covers, nothing but ``present`` (namespace, name) is there."""
 
     cluster_id: int
     lease: Held
-    kind: str
-    namespace: str
+    scope: Scope
     present: frozenset[tuple[str, str]]
 
     @property
     def key(self) -> Hashable:
-        return ("list", self.cluster_id, self.kind, self.namespace)
+        return ("list", self.cluster_id, self.scope)
+
+
+@dataclass(frozen=True)
+class Summed:
+    """What the pods of a node hold of it."""
+
+    cluster_id: int
+    lease: Held
+    sum: NodeSum
+
+    @property
+    def key(self) -> Hashable:
+        return ("summed", self.cluster_id, self.sum.node)
+
+
+@dataclass(frozen=True)
+class Unlisted:
+    """What ``scope`` covers may not be listed: what was stored of it is not known any more."""
+
+    cluster_id: int
+    lease: Held
+    scope: Scope
+    error: str
+
+    @property
+    def key(self) -> Hashable:
+        return ("unlisted", self.cluster_id, self.scope)
 
 
 @dataclass(frozen=True)
 class Confirmed:
-    """All watches of ``kind`` were current at ``at``; ``listed`` where one was listed anew."""
+    """All watches of ``kind`` were current at ``at``; ``listed`` where one was listed anew.
+    ``cluster_wide`` is False where only some namespaces are watched."""
 
     cluster_id: int
     lease: Held
@@ -71,6 +101,7 @@ class Confirmed:
     at: datetime
     resource_version: str
     listed: bool = False
+    cluster_wide: bool = True
 
     @property
     def key(self) -> Hashable:
@@ -94,7 +125,8 @@ class Broken:
 @dataclass(frozen=True)
 class Reached:
     """The cluster answered, or failed to: ``error`` and ``remedy`` say how, "" where all is well.
-    ``uid`` and ``version`` are "" where they were not asked."""
+    ``uid`` and ``version`` are "" where they were not asked. ``foreign_uid`` is the one of another
+    cluster that answers in its place; ``clock_ahead`` is in seconds, None where it was not seen."""
 
     cluster_id: int
     lease: Held
@@ -103,13 +135,15 @@ class Reached:
     version: str = ""
     error: str = ""
     remedy: str = ""
+    foreign_uid: str = ""
+    clock_ahead: float | None = None
 
     @property
     def key(self) -> Hashable:
         return ("reached", self.cluster_id)
 
 
-Change = Upsert | Gone | Listed | Confirmed | Broken | Reached
+Change = Upsert | Gone | Listed | Summed | Unlisted | Confirmed | Broken | Reached
 
 
 class Backlog:
@@ -128,12 +162,13 @@ class Backlog:
     def put(self, change: Change) -> None:
         """Add a change; waits while the queue is full. Dropped once the queue is closed."""
         with self._condition:
-            while len(self._changes) >= self._most and not self._closed:
+            key = change.key
+            while len(self._changes) >= self._most and not self._closed and key not in self._changes:
                 self._condition.wait(1.0)
             if self._closed:
                 return
-            self._changes.pop(change.key, None)
-            self._changes[change.key] = change
+            self._changes.pop(key, None)
+            self._changes[key] = change
             self._condition.notify_all()
 
     def take(self, most: int, seconds: float) -> list[Change]:

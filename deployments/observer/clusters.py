@@ -16,18 +16,43 @@ from pathlib import Path
 from django.utils import timezone
 
 from deployments.domain.errors import ClusterError, ClusterForbids, PilothouseError
-from deployments.gateways.kubernetes import ClusterClient, ClusterCredential, ResourceKind, connect
-from deployments.observer.backlog import Backlog, Broken, Confirmed, Reached
+from deployments.gateways.kubernetes import (
+    ClusterClient,
+    ClusterCredential,
+    ResourceKind,
+    ServerVersion,
+    connect,
+)
+from deployments.observer.backlog import Backlog, Broken, Confirmed, Reached, Unlisted
+from deployments.observer.backoff import Backoff
+from deployments.observer.intake import Intake
 from deployments.observer.leases import Held
-from deployments.observer.reading import EVENT, LABELLED
-from deployments.observer.watcher import Backoff, Scope, Surroundings, Watch
+from deployments.observer.scopes import NODE_EVENTS, Scope, everywhere, optional, wanted
+from deployments.observer.watcher import Server, Surroundings, Watch
 
 CHECK_EVERY = 15.0  # seconds between two questions whether the cluster answers
-TICK = 1.0
-MOST_EVENT_WATCHES = 20
-MOST_NAMESPACES = 100
+TICK = 1.0  # also the least time between two sums of one node
+# Rights are granted later, too; an expensive way round is not kept for ever.
+FORBIDDEN_AGAIN = 300.0
+# Kubernetes documentation, feature gate WatchList: on by default from 1.34 on.
+STREAMS_LISTS = (1, 34)
 
 log = logging.getLogger(__name__)
+
+
+class ForeignCluster(ClusterError):
+    """Another cluster answers at the address of the one that is watched; ``uid`` is its own."""
+
+    def __init__(self, uid: str) -> None:
+        super().__init__(
+            "Another cluster answers at this address: its kube-system namespace has another uid.",
+            tried="compare the cluster's identity with the one first seen",
+            answered=uid[:64],
+            remedy="If the cluster was rebuilt, connect it again under another name; what was "
+            "installed on the old one is gone.",
+            retryable=False,
+        )
+        self.uid = uid
 
 
 @dataclass(frozen=True)
@@ -68,8 +93,11 @@ class ClusterObserver(threading.Thread):
         self._lock = threading.Lock()
         self._watches: dict[Scope, Watch] = {}
         self._current: dict[Scope, datetime] = {}
-        self._forbidden: set[ResourceKind] = set()
+        self._versions: dict[ResourceKind, str] = {}
+        self._listed: set[ResourceKind] = set()  # and not told yet
+        self._forbidden: dict[Scope, float] = {}  # when to ask again
         self._uid = target.uid
+        self._server = Server()
 
     def stop(self) -> None:
         self._ended.set()
@@ -95,17 +123,18 @@ class ClusterObserver(threading.Thread):
             self._ended.wait(self._backoff.failed())
 
     def _observe(self, client: ClusterClient) -> None:
+        intake = Intake(self.target.cluster_id, self.lease, self._backlog)
         around = Surroundings(
             cluster_id=self.target.cluster_id,
-            lease=self.lease,
             client=client,
-            backlog=self._backlog,
+            intake=intake,
             backoff=self._backoff,
             stop=self._ended,
             verify=lambda: self._verify(client),
             confirm=self._confirm,
             refused=self._refused,
             failed=self._failed,
+            server=self._server,
         )
         pauses = Backoff(first=2.0)
         check_at = 0.0
@@ -122,7 +151,9 @@ class ClusterObserver(threading.Thread):
                     pause = self._check_every if answers else pauses.failed()
                     check_at = time.monotonic() + pause
                 if reached:
+                    self._ask_again(client)
                     self._reconcile(around)
+                    intake.tell_sums()
                 if self._suspect.wait(TICK):
                     # A watch failed: ask now, but no more than once in two ticks.
                     self._suspect.clear()
@@ -143,10 +174,24 @@ class ClusterObserver(threading.Thread):
             if not self._ended.is_set():
                 self._tell(error)
             return False
+        self._knows(version)
         self._backlog.put(
-            Reached(self.target.cluster_id, self.lease, timezone.now(), uid=uid, version=version.git_version)
+            Reached(
+                self.target.cluster_id,
+                self.lease,
+                timezone.now(),
+                uid=uid,
+                version=version.git_version,
+                clock_ahead=version.clock_ahead,
+            )
         )
         return True
+
+    def _knows(self, version: ServerVersion) -> None:
+        """What the server can do, by its version; the first time, and after an upgrade."""
+        if version.git_version != self._server.version:
+            self._server.version = version.git_version
+            self._server.streams_lists = (version.major, version.minor) >= STREAMS_LISTS
 
     def _verify(self, client: ClusterClient) -> str:
         """The cluster's uid, "" where we may not ask. Raises :class:`ClusterError` for another one."""
@@ -158,14 +203,7 @@ class ClusterObserver(threading.Thread):
             self._uid = self._uid or uid
             known = self._uid
         if uid != known:
-            raise ClusterError(
-                "Another cluster answers at this address: its kube-system namespace has another uid.",
-                tried="compare the cluster's identity with the one first seen",
-                answered=uid[:64],
-                remedy="If the cluster was rebuilt, connect it again under another name; what was "
-                "installed on the old one is gone.",
-                retryable=False,
-            )
+            raise ForeignCluster(uid)
         return uid
 
     def _tell(self, error: PilothouseError) -> None:
@@ -178,33 +216,40 @@ class ClusterObserver(threading.Thread):
                 timezone.now(),
                 error=words,
                 remedy=error.remedy,
+                foreign_uid=error.uid if isinstance(error, ForeignCluster) else "",
             )
         )
 
     # -- which watches there should be ---------------------------------------------------------------
 
     def _scopes(self) -> set[Scope]:
-        spaces = self.target.namespaces[:MOST_NAMESPACES]
-        found: set[Scope] = set()
-        for kind in LABELLED:
-            if kind in self._forbidden:
-                found |= {Scope(kind, space) for space in spaces}
+        return wanted(self.target.namespaces, self._forbidden)
+
+    def _ask_again(self, client: ClusterClient) -> None:
+        """Rights that were missing may have been granted since."""
+        now = time.monotonic()
+        with self._lock:
+            due = [scope for scope, at in self._forbidden.items() if now >= at]
+        for scope in due:
+            try:
+                next(client.list_pages(scope.kind, field_selector=scope.field_selector, page_size=1))
+            except ClusterError:
+                with self._lock:
+                    self._forbidden[scope] = now + FORBIDDEN_AGAIN
             else:
-                found.add(Scope(kind))
-        if len(spaces) <= MOST_EVENT_WATCHES or EVENT in self._forbidden:
-            found |= {Scope(EVENT, space) for space in spaces}
-        else:
-            found.add(Scope(EVENT))
-        return found
+                with self._lock:
+                    self._forbidden.pop(scope, None)
 
     def _reconcile(self, around: Surroundings) -> None:
         with self._lock:
-            wanted = self._scopes()
-        for scope in set(self._watches) - wanted:
+            scopes = self._scopes()
+        for scope in set(self._watches) - scopes:
             self._watches.pop(scope).stop()
+            around.intake.forget(scope)
             with self._lock:
                 self._current.pop(scope, None)
-        for scope in wanted - set(self._watches):
+            self._tell_current(scope.kind)  # which may have waited for this one only
+        for scope in scopes - set(self._watches):
             watch = Watch(scope, around)
             self._watches[scope] = watch
             watch.start()
@@ -212,23 +257,40 @@ class ClusterObserver(threading.Thread):
     # -- what the watches say ------------------------------------------------------------------------
 
     def _confirm(self, scope: Scope, version: str, listed: bool) -> None:
-        """A kind is as current as the least current of its watches."""
         with self._lock:
             self._current[scope] = timezone.now()
-            needed = [other for other in self._scopes() if other.kind == scope.kind]
-            if scope not in needed or any(other not in self._current for other in needed):
+            self._versions[scope.kind] = version
+            if listed:
+                self._listed.add(scope.kind)
+        self._tell_current(scope.kind)
+
+    def _tell_current(self, kind: ResourceKind) -> None:
+        """A kind is as current as the least current of its watches; what nodes complain of is extra."""
+        with self._lock:
+            needed = [scope for scope in self._scopes() if scope.kind is kind and not scope.of_nodes]
+            if any(scope not in self._current for scope in needed or [NODE_EVENTS]):
                 return
-            at = min(self._current[other] for other in needed)
-        self._backlog.put(Confirmed(self.target.cluster_id, self.lease, scope.kind.kind, at, version, listed))
+            at = min(self._current[scope] for scope in needed or [NODE_EVENTS])
+            wide = everywhere(kind) not in self._forbidden
+            listed = kind in self._listed
+            self._listed.discard(kind)
+            version = self._versions.get(kind, "")
+        self._backlog.put(
+            Confirmed(self.target.cluster_id, self.lease, kind.kind, at, version, listed, cluster_wide=wide)
+        )
 
     def _refused(self, scope: Scope, error: ClusterForbids) -> None:
-        if not scope.namespace:
-            log.info("cluster %s: %s only by namespace", self.target.name, scope)
-            with self._lock:
-                self._forbidden.add(scope.kind)
-            self._suspect.set()
+        if scope.namespace:
+            self._failed(scope, error)
             return
-        self._failed(scope, error)
+        with self._lock:
+            known = scope in self._forbidden
+            self._forbidden[scope] = time.monotonic() + FORBIDDEN_AGAIN
+        if not known:
+            log.info("cluster %s: %s only by namespace", self.target.name, scope)
+        if optional(scope) or scope.all_pods:
+            self._backlog.put(Unlisted(self.target.cluster_id, self.lease, scope, error.sentence))
+        self._suspect.set()
 
     def _failed(self, scope: Scope, error: PilothouseError) -> None:
         self._backlog.put(

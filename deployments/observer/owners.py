@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Literal
+
+from django.db.models import Exists, OuterRef
 
 from deployments.domain.names import CLAIM_TEMPLATE, ObjectNames
 from deployments.models import Deployment, ObservedObject, OwnedObject
-from deployments.observer.reading import Seen
+from deployments.observer.reading import INVENTORY, Seen
 from deployments.selectors import system
 
 
-@dataclass(frozen=True)
-class _Place:
-    deployment_id: int
-    prefixes: tuple[str, ...]
+class Nobody(Enum):
+    """What is no deployment's: an object that is not kept, and one that tells about the cluster."""
+
+    NOBODYS = "nobody's"
+    CLUSTERS_OWN = "the cluster's own"
+
+
+NOBODYS: Final = Nobody.NOBODYS
+CLUSTERS_OWN: Final = Nobody.CLUSTERS_OWN
+Owner = int | Literal[Nobody.NOBODYS, Nobody.CLUSTERS_OWN]
+
+_INVENTORY = frozenset(kind.kind for kind in INVENTORY)
 
 
 class Owners:
@@ -22,46 +33,62 @@ class Owners:
 
     def __init__(self, cluster_id: int, batch: Iterable[Seen]) -> None:
         batch = list(batch)
-        self._by_label = system.by_label(
-            cluster_id, {seen.deployment for seen in batch if seen.deployment is not None}
-        )
-        namespaces = {seen.namespace for seen in batch if seen.kind == "Event"}
-        self._places: dict[str, list[_Place]] = {}
+        labels = {seen.deployment for seen in batch if seen.deployment is not None}
+        self._by_label = system.by_label(cluster_id, labels) if labels else {}
+        namespaces = {seen.namespace for seen in batch if seen.kind == "Event" and not _of_node(seen)}
+        self._places: dict[tuple[str, str], int] = {}
         if namespaces:
             rows = system.installed_on(cluster_id).filter(namespace__in=namespaces)
             for pk, namespace, name in rows.values_list("pk", "namespace", "name"):
                 names = ObjectNames(name)
-                prefixes = (
+                for prefix in (
                     names.server,
                     names.chat,
                     names.shared_claim,
                     f"{CLAIM_TEMPLATE}-{names.server}",
-                )
-                self._places.setdefault(namespace, []).append(_Place(pk, prefixes))
+                ):
+                    self._places[namespace, prefix] = pk
 
-    def of(self, seen: Seen) -> int | None:
-        """The deployment's primary key, or None. A labelled object counts only in the deployment's own
-        namespace; an event goes by the name of what it is about, the longest match first."""
-        if seen.kind != "Event":
-            return None if seen.deployment is None else self._by_label.get((seen.deployment, seen.namespace))
+    def of(self, seen: Seen) -> Owner:
+        """A labelled object counts only in the deployment's own namespace; an event goes by the name of
+        what it is about, the longest match first."""
+        if seen.kind == "Event":
+            return CLUSTERS_OWN if _of_node(seen) else self._of_event(seen)
+        if seen.kind in _INVENTORY:
+            return CLUSTERS_OWN
+        if seen.deployment is not None:
+            return self._by_label.get((seen.deployment, seen.namespace), NOBODYS)
+        return CLUSTERS_OWN if "exporter" in seen.data else NOBODYS
+
+    def _of_event(self, seen: Seen) -> Owner:
         about = seen.data["involved"]
         if about["namespace"] not in ("", seen.namespace):
-            return None
-        best: tuple[int, int] | None = None
-        for place in self._places.get(seen.namespace, []):
-            for prefix in place.prefixes:
-                if about["name"] == prefix or about["name"].startswith(prefix + "-"):
-                    best = max(best or (0, 0), (len(prefix), place.deployment_id))
-        return best[1] if best else None
+            return NOBODYS
+        name = about["name"]
+        while name:
+            found = self._places.get((seen.namespace, name))
+            if found is not None:
+                return found
+            name = name.rpartition("-")[0]
+        return NOBODYS
 
 
-def record_claims(rows: Iterable[ObservedObject]) -> None:
-    """Note the claims that a StatefulSet's controller made, by uid.
+def _of_node(seen: Seen) -> bool:
+    return bool(seen.data["involved"]["kind"] == "Node")
+
+
+def record_claims(deployments: set[int]) -> None:
+    """Note the claims that a StatefulSet's controller made for these deployments, by uid.
 
     A claim counts where it carries the deployment's label, has the name that the controller gives
     (template, set and ordinal), and the set is one that Pilothouse applied and has not removed.
     """
-    rows = [row for row in rows if row.deployment_id is not None]
+    noted = OwnedObject.objects.filter(deployment_id=OuterRef("deployment_id"), uid=OuterRef("uid"))
+    rows = list(
+        ObservedObject.objects.filter(
+            ~Exists(noted), deployment_id__in=deployments, kind="PersistentVolumeClaim"
+        ).defer("data")
+    )
     if not rows:
         return
     names = dict(

@@ -19,7 +19,7 @@ from deployments.models import Deployment, Operation
 from deployments.observer import leases
 from deployments.observer.audit_due import tend_audit
 from deployments.observer.due import Job, Rounds
-from deployments.observer.health import STALE_AFTER, reassess
+from deployments.observer.health import STALE_AFTER, reassess_all
 from deployments.selectors import system
 
 SENDING = 2.0  # seconds of one tick
@@ -111,7 +111,7 @@ def forget_expired(now: datetime) -> int:
 
 def reassess_unsettled(now: datetime) -> int:
     """Judge again what changes by waiting; returns how many sentences became others."""
-    return sum(reassess(deployment_id, now) for deployment_id in system.unsettled(now - STALE_AFTER))
+    return len(reassess_all(system.unsettled(now - STALE_AFTER), now))
 
 
 def keep_house(now: datetime) -> None:

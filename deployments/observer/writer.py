@@ -11,28 +11,31 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import DatabaseError, close_old_connections, connections, transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.utils import timezone
 
 from deployments.ledger import transitions
 from deployments.ledger.announce import announce
-from deployments.models import Cluster, Deployment, ObservedObject, Operation, OwnedObject, WatchState
-from deployments.observer.backlog import Backlog, Broken, Change, Confirmed, Gone, Listed, Reached, Upsert
-from deployments.observer.health import announce_deployment, reassess
+from deployments.models import Cluster, Deployment, Operation, WatchState
+from deployments.observer.backlog import Backlog, Broken, Change, Confirmed, Reached, Unlisted
+from deployments.observer.health import announce_deployments, reassess_all
 from deployments.observer.leases import Held, still_held
-from deployments.observer.owners import Owners, record_claims
+from deployments.observer.objects import write_objects
 from deployments.selectors import system
 
 SPACING = 0.2  # seconds from one transaction to the next
-MOST = 500  # changes in one transaction
+# Changes in one transaction: a large cluster's first list goes through at this many five times a second,
+# and others who want to write wait for no more than this many.
+MOST = 2_000
 # A cluster that answers is written down again after so long, even if nothing else changed.
 SEEN_AGAIN = timedelta(seconds=10)
 WAKE_AGAIN = 1.0  # seconds
-KEPT_EVENTS = 200  # of one deployment
+# Nodes and sums change all the time in a large cluster; its page is told of them no more often.
+INVENTORY_AGAIN = 2.0  # seconds
+CLOCK_MOVED = 1.5  # seconds; a Date header tells whole ones
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,8 @@ class Writer:
         self._noted: dict[int, datetime] = {}
         self._to_wake: set[int] = set()
         self._woken: dict[int, float] = {}
+        self._inventory: dict[int, float] = {}
+        self._untold: set[int] = set()
 
     def stop(self) -> None:
         self._stop.set()
@@ -57,8 +62,9 @@ class Writer:
         while not self._stop.is_set():
             began = time.monotonic()
             try:
-                self.flush(wait=SPACING if self._to_wake else 1.0)
+                self.flush(wait=SPACING if self._to_wake or self._untold else 1.0)
                 self.wake()
+                self._tell_inventory()
                 pause = 1.0
             except DatabaseError:
                 log.exception("observations could not be written; trying again in %.0f s", pause)
@@ -116,26 +122,43 @@ class Writer:
             self._write_cluster(cluster_id, of_cluster, now)
 
     def _write_cluster(self, cluster_id: int, changes: list[Change], now: datetime) -> None:
-        touched = _write_objects(cluster_id, changes, now)
+        touched = write_objects(cluster_id, changes, now)
         fresh = False
         for change in changes:
             if isinstance(change, Confirmed):
                 fresh |= _confirm(change)
             elif isinstance(change, Broken):
                 _broken(change)
+            elif isinstance(change, Unlisted):
+                _unlisted(change)
             elif isinstance(change, Reached):
-                self._reached(change)
+                fresh |= self._reached(change)
         if any(isinstance(change, Confirmed) for change in changes):
             self._seen(cluster_id, now)
-        judged = set(touched)
+        judged = set(touched.deployments)
         if fresh:
-            judged |= set(system.installed_on(cluster_id).values_list("pk", flat=True)[: system.LIMIT])
-        for deployment_id in sorted(judged):
-            if not reassess(deployment_id, now) and deployment_id in touched:
-                # The words are the same, but the pods' table is not.
-                Deployment.objects.filter(pk=deployment_id).update(version=F("version") + 1)
-                announce_deployment(deployment_id)
-        self._to_wake |= touched
+            judged |= set(system.installed_on(cluster_id).values_list("pk", flat=True))
+        same = touched.deployments - reassess_all(judged, now)
+        if same:
+            # The words are the same, but the pods' table is not.
+            Deployment.objects.filter(pk__in=same).update(version=F("version") + 1)
+            announce_deployments(same)
+        self._to_wake |= touched.deployments
+        if touched.inventory:
+            self._untold.add(cluster_id)
+
+    def _tell_inventory(self) -> None:
+        """Tell the pages of clusters whose nodes have changed, every two seconds at most."""
+        now = time.monotonic()
+        due = {pk for pk in self._untold if now - self._inventory.get(pk, -60.0) >= INVENTORY_AGAIN}
+        if not due:
+            return
+        with transaction.atomic():
+            Cluster.objects.filter(pk__in=due).update(version=F("version") + 1)
+            for pk, version in Cluster.objects.filter(pk__in=due).values_list("pk", "version"):
+                announce("cluster", pk, version)
+        self._untold -= due
+        self._inventory |= dict.fromkeys(due, now)
 
     def _seen(self, cluster_id: int, now: datetime) -> None:
         """The watches speak: the cluster and what is installed on it were seen just now."""
@@ -147,15 +170,19 @@ class Writer:
         if confirmed is not None:
             system.installed_on(cluster_id).update(observed_at=confirmed)
 
-    def _reached(self, change: Reached) -> None:
-        """How the last attempt to talk to the cluster went; pages hear of it when the words change."""
+    def _reached(self, change: Reached) -> bool:
+        """How the last attempt to talk to the cluster went; pages hear of it when the words change.
+        True where all of its deployments are to be judged anew: another cluster answers, or no longer."""
         row = Cluster.objects.get(pk=change.cluster_id)
+        foreign = change.foreign_uid[:64]
         if change.error:
             same = (row.last_error, row.last_error_remedy) == (change.error[:1000], change.remedy[:1000])
+            foreign = foreign or row.foreign_uid  # whoever does not answer has not said who he is
             Cluster.objects.filter(pk=row.pk).update(
                 last_error=change.error[:1000],
                 last_error_remedy=change.remedy[:1000],
                 last_error_at=change.at,
+                foreign_uid=foreign,
                 version=F("version") + (0 if same else 1),
             )
         else:
@@ -165,6 +192,7 @@ class Writer:
                 last_error="",
                 last_error_remedy="",
                 last_error_at=None,
+                foreign_uid="",
                 kubernetes_version=change.version[:64] or row.kubernetes_version,
                 uid=row.uid or change.uid[:64],
                 version=F("version") + (0 if same else 1),
@@ -172,126 +200,9 @@ class Writer:
             self._noted[row.pk] = change.at
         if not same:
             announce("cluster", row.pk, row.version + 1)
-
-
-def _write_objects(cluster_id: int, changes: Sequence[Change], now: datetime) -> set[int]:
-    """Write objects in the order in which they were seen. Returns the deployments that they touch."""
-    touched: set[int] = set()
-    run: list[Upsert] = []
-
-    def upsert() -> None:
-        if run:
-            touched.update(_upsert(cluster_id, run, now))
-            run.clear()
-
-    for change in changes:
-        if isinstance(change, Upsert):
-            run.append(change)
-        elif isinstance(change, Gone):
-            upsert()
-            touched.update(
-                _delete(cluster_id, change.kind, now, Q(namespace=change.namespace, name=change.name))
-            )
-        elif isinstance(change, Listed):
-            upsert()
-            touched.update(_sweep(change, now))
-    upsert()
-    return touched
-
-
-def _upsert(cluster_id: int, changes: list[Upsert], now: datetime) -> set[int]:
-    """Objects without a deployment of ours are not stored: other tools use the same cluster."""
-    owners = Owners(cluster_id, [change.seen for change in changes])
-    before = {
-        (row.kind, row.namespace, row.name): (row.uid, row.resource_version, row.deployment_id)
-        for row in ObservedObject.objects.filter(
-            cluster_id=cluster_id, name__in={change.seen.name for change in changes}
-        ).only("kind", "namespace", "name", "uid", "resource_version", "deployment_id")
-    }
-    rows: list[ObservedObject] = []
-    touched: set[int] = set()
-    for change in changes:
-        seen = change.seen
-        deployment_id = owners.of(seen)
-        place = (seen.kind, seen.namespace, seen.name)
-        if deployment_id is None:
-            if place in before:  # its label was taken away, or its deployment was removed
-                touched |= _delete(cluster_id, seen.kind, now, Q(namespace=seen.namespace, name=seen.name))
-            continue
-        if before.get(place) == (seen.uid, seen.resource_version, deployment_id):
-            continue
-        touched.add(deployment_id)
-        rows.append(
-            ObservedObject(
-                cluster_id=cluster_id,
-                deployment_id=deployment_id,
-                kind=seen.kind,
-                namespace=seen.namespace,
-                name=seen.name,
-                uid=seen.uid,
-                data=seen.data,
-                resource_version=seen.resource_version,
-                changed_at=now,
-            )
-        )
-    ObservedObject.objects.bulk_create(
-        rows,
-        update_conflicts=True,
-        unique_fields=["cluster", "kind", "namespace", "name"],
-        update_fields=["deployment", "uid", "data", "resource_version", "changed_at"],
-    )
-    if touched:
-        # Of all objects that changed, not only of claims: a claim may be seen before its set is noted.
-        claims = ObservedObject.objects.filter(deployment_id__in=touched, kind="PersistentVolumeClaim")
-        record_claims(claims)
-    with_events = {row.deployment_id for row in rows if row.kind == "Event"}
-    for deployment_id in (pk for pk in touched if pk in with_events):
-        _keep_newest_events(deployment_id)
-    return touched
-
-
-def _keep_newest_events(deployment_id: int) -> None:
-    events = ObservedObject.objects.filter(deployment_id=deployment_id, kind="Event")
-    old = list(events.order_by("-changed_at", "-pk").values_list("pk", flat=True)[KEPT_EVENTS:])
-    if old:
-        ObservedObject.objects.filter(pk__in=old[:MOST]).delete()
-
-
-def _delete(cluster_id: int, kind: str, now: datetime, which: Q) -> set[int]:
-    gone = list(
-        ObservedObject.objects.filter(which, cluster_id=cluster_id, kind=kind).values_list(
-            "pk", "deployment_id", "uid"
-        )
-    )
-    if not gone:
-        return set()
-    ObservedObject.objects.filter(pk__in=[pk for pk, _, _ in gone]).delete()
-    OwnedObject.objects.filter(
-        deployment_id__in={deployment_id for _, deployment_id, _ in gone},
-        uid__in=[uid for _, _, uid in gone],
-        gone_at=None,
-    ).update(gone_at=now)
-    return {deployment_id for _, deployment_id, _ in gone if deployment_id is not None}
-
-
-def _sweep(listed: Listed, now: datetime) -> set[int]:
-    """Delete what a complete list no longer holds."""
-    rows = ObservedObject.objects.filter(cluster_id=listed.cluster_id, kind=listed.kind)
-    if listed.namespace:
-        rows = rows.filter(namespace=listed.namespace)
-    vanished = [
-        pk
-        for pk, namespace, name in rows.values_list("pk", "namespace", "name")
-        if (namespace, name) not in listed.present
-    ]
-    touched: set[int] = set()
-    for chunk in _chunks(vanished):
-        touched |= _delete(listed.cluster_id, listed.kind, now, Q(pk__in=chunk))
-    return touched
-
-
-def _chunks(ids: list[int]) -> list[list[int]]:
-    return [ids[start : start + MOST] for start in range(0, len(ids), MOST)]
+        if change.clock_ahead is not None:
+            _clock(row.pk, change.clock_ahead)
+        return foreign != row.foreign_uid
 
 
 def _confirm(change: Confirmed) -> bool:
@@ -303,10 +214,30 @@ def _confirm(change: Confirmed) -> bool:
         resource_version=change.resource_version[:64],
         error="",
         listed_at=change.at if change.listed else state.listed_at,
+        cluster_wide=change.cluster_wide,
     )
-    return behind or change.listed
+    return (behind or change.listed) and change.kind in system.JUDGED_KINDS
 
 
 def _broken(change: Broken) -> None:
     state, _ = WatchState.objects.get_or_create(cluster_id=change.cluster_id, kind=change.kind)
     WatchState.objects.filter(pk=state.pk).update(error=change.error[:500])
+
+
+def _unlisted(change: Unlisted) -> None:
+    """What may not be listed in the whole cluster. Of pods and events those in granted namespaces are
+    still watched; of the rest nothing is known."""
+    kind = change.scope.kind.kind
+    state, _ = WatchState.objects.get_or_create(cluster_id=change.cluster_id, kind=kind)
+    rows = WatchState.objects.filter(pk=state.pk)
+    rows.update(cluster_wide=False)
+    if kind not in (*system.JUDGED_KINDS, "Event"):
+        rows.update(error=change.error[:500], listed_at=None, confirmed_at=None)
+
+
+def _clock(cluster_id: int, ahead: float) -> None:
+    """Note how far the cluster's clock is ahead of ours, where that is not what is known already."""
+    rows = WatchState.objects.filter(cluster_id=cluster_id)
+    known = list(rows.values_list("clock_ahead", flat=True))
+    if any(value is None or abs(value - ahead) > CLOCK_MOVED for value in known):
+        rows.update(clock_ahead=ahead)

@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db.models import F, Q, QuerySet
 
 from deployments.domain.states import ACTIVE, CHANGING, EPHEMERAL, TERMINAL, Health, OperationState
-from deployments.models import Cluster, Deployment, ObservedObject, Operation, WatchState
+from deployments.models import Cluster, Deployment, Operation, WatchState
 
 LIMIT = 500
 JUDGED_KINDS = ("Pod", "StatefulSet", "Deployment", "PersistentVolumeClaim")
@@ -38,13 +38,12 @@ def by_label(cluster_id: int, labels: Iterable[UUID]) -> dict[tuple[UUID, str], 
     return {(uid, namespace): pk for uid, namespace, pk in rows}
 
 
-def observed(deployment_id: int) -> QuerySet[ObservedObject]:
-    return ObservedObject.objects.filter(deployment_id=deployment_id).order_by("kind", "name")
-
-
-def changing(deployment_id: int) -> bool:
-    """Whether an install, an upgrade or the like is under way."""
-    return Operation.objects.filter(deployment_id=deployment_id, state__in=ACTIVE, kind__in=CHANGING).exists()
+def changing_among(deployment_ids: Iterable[int]) -> set[int]:
+    """Those of these deployments where an install, an upgrade or the like is under way."""
+    rows = Operation.objects.filter(
+        deployment_id__in=deployment_ids, state__in=ACTIVE, kind__in=CHANGING
+    ).values_list("deployment_id", flat=True)
+    return {pk for pk in rows if pk is not None}
 
 
 def last_confirmed(cluster_id: int) -> datetime | None:

@@ -27,7 +27,10 @@ from deployments.observer import leases
 from deployments.observer.backlog import Backlog, Upsert
 from deployments.observer.reading import POD
 from deployments.observer.service import Observer
-from deployments.observer.watcher import Backoff, Scope, Surroundings, Watch
+from deployments.observer.backoff import Backoff
+from deployments.observer.intake import Intake
+from deployments.observer.scopes import Scope
+from deployments.observer.watcher import Surroundings, Watch
 from tests.core.conftest import connected
 from tests.core.test_observer import make_deployment, make_namespace, pod, running, wait_for
 from tests.sandbox_server import RunningSandbox, running_sandbox
@@ -123,9 +126,8 @@ def test_a_version_that_was_forgotten_is_listed_again(
     ) as client:
         around = Surroundings(
             cluster_id=cluster.pk,
-            lease=leases.Held("x", "x", 1),
             client=client,
-            backlog=backlog,
+            intake=Intake(cluster.pk, leases.Held("x", "x", 1), backlog),
             backoff=Backoff(first=0.01),
             stop=stop,
             verify=client.cluster_uid,

@@ -13,7 +13,8 @@ from deployments.domain.states import Health
 # A pod that was made a moment ago is often "unschedulable" until its claim or node is there
 # (kstatus waits as long).
 _SCHEDULE_WINDOW = timedelta(seconds=15)
-_RECENT = timedelta(minutes=15)
+RECENT = timedelta(minutes=15)
+"""How long an event explains a state."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,13 @@ def assess(observed: ObservedStack, now: datetime, installing: bool) -> Assessme
 
     ``installing`` is True while an install or another change runs: what is missing then is on its way.
     """
+    if observed.foreign:
+        return Assessment(
+            Health.UNKNOWN,
+            "Another cluster answers at this cluster's address; how the stack is now is not known.",
+            ("the uid of the kube-system namespace is another one than at first",),
+            "If the cluster was rebuilt, connect it again under another name and install anew.",
+        )
     if observed.observed_at is None:
         if installing:
             return Assessment(Health.PROGRESSING, "The cluster has not reported anything yet.")
@@ -107,7 +115,7 @@ def _claims(observed: ObservedStack, now: datetime, installing: bool) -> list[Ca
     found = []
     for claim in observed.claims:
         about = f"PersistentVolumeClaim/{claim.name}"
-        said = [e for e in observed.events if e.about == about and now - e.at <= _RECENT]
+        said = [e for e in observed.events if e.about == about and now - e.at <= RECENT]
         trouble = [e for e in said if e.reason in ("ProvisioningFailed", "FailedBinding")]
         if claim.phase == "Lost":
             sentence = f"The volume behind the claim {claim.name} is gone."
@@ -196,7 +204,7 @@ def _events(observed: ObservedStack, now: datetime) -> list[Cause]:
         return []
     found = []
     for event in sorted(observed.events, key=lambda e: e.at, reverse=True):
-        if event.reason not in _EVENTS or now - event.at > _RECENT or _overcome(event, observed):
+        if event.reason not in _EVENTS or now - event.at > RECENT or _overcome(event, observed):
             continue
         # a server without its model is not ready, and that is what its probe is for
         if event.reason == "Unhealthy" and event.message.startswith(("Readiness", "Startup")):

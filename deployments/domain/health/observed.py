@@ -82,7 +82,8 @@ class ObservedEvent:
 @dataclass(frozen=True)
 class ObservedStack:
     """Everything known. ``server_answers`` and ``chat_reaches`` are None where not asked (yet).
-    ``pulling`` is a sentence about a running download ("4.1 of 4.7 GB"), or ""."""
+    ``pulling`` is a sentence about a running download ("4.1 of 4.7 GB"), or ""; ``foreign`` is True
+    where another cluster answers at the address of the one that was observed."""
 
     observed_at: datetime | None
     model: str
@@ -95,3 +96,4 @@ class ObservedStack:
     chat_expected: bool = True
     pulling: str = ""
     stale_after: timedelta = field(default=timedelta(minutes=3))
+    foreign: bool = False

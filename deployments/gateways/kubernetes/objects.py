@@ -49,12 +49,15 @@ class ObjectRef:
 
 @dataclass(frozen=True)
 class ServerVersion:
-    """From /version: ``git_version`` as it came ("v1.36.2+k3s1"), the numbers without decoration."""
+    """From /version: ``git_version`` as it came ("v1.36.2+k3s1"), the numbers without decoration.
+    ``clock_ahead`` is by how many seconds the server's clock was ahead of ours, to about a second;
+    None where its answer carried no date."""
 
     git_version: str
     major: int
     minor: int
     platform: str = ""
+    clock_ahead: float | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 import orjson
 import urllib3.exceptions
 
-from deployments.domain.errors import ClusterUnreachable, ServerFault
+from deployments.domain.errors import ClusterUnreachable, ServerFault, WatchSilent
 from deployments.gateways.kubernetes.errors import from_answer, from_failure
 from deployments.gateways.kubernetes.objects import ResourceKind, WatchEvent
 from deployments.gateways.kubernetes.transport import STOPPER, Transport, read_all
@@ -39,6 +39,7 @@ class StreamCalls:
         timeout_seconds: int = 290,
         stop: threading.Event | None = None,
         initial_events: bool = False,
+        silent_seconds: float | None = None,
     ) -> Iterator[WatchEvent]:
         """Changes after ``resource_version``, with bookmarks, until the server ends the watch after
         ``timeout_seconds`` or ``stop`` is set: both end the iteration quietly. Go on from the last
@@ -48,8 +49,9 @@ class StreamCalls:
         ended by a bookmark; ``resource_version`` is then usually "".
 
         Raises :class:`Expired` where the version is too old: list again. Raises
-        :class:`ClusterUnreachable` for a connection that broke, :class:`ServerFault` for lines that
-        are no events.
+        :class:`WatchSilent` where nothing came for ``silent_seconds`` (bookmarks come about once a
+        minute; a few kinds have none), :class:`ClusterUnreachable` for a connection that broke,
+        :class:`ServerFault` for lines that are no events.
         """
         tried = f"watch {kind.kind} objects{f' in {namespace}' if namespace else ''}"
         query = {
@@ -63,12 +65,17 @@ class StreamCalls:
         if initial_events:
             query |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
         target = f"{self._path(kind, namespace)}?{urlencode({k: v for k, v in query.items() if v})}"
-        # Bookmarks come about once a minute at most; a dead peer is found by TCP keep-alive before.
-        for line in self._lines(
-            target, tried, read=timeout_seconds + 15.0, stop=stop, longest=MAX_EVENT_BYTES
-        ):
-            if line:
-                yield _event(line, tried)
+        read = min(timeout_seconds + 15.0, silent_seconds or float("inf"))
+        try:
+            for line in self._lines(target, tried, read=read, stop=stop, longest=MAX_EVENT_BYTES):
+                if line:
+                    yield _event(line, tried)
+        except ClusterUnreachable as error:
+            if silent_seconds is not None and isinstance(error.__cause__, urllib3.exceptions.ReadTimeoutError):
+                raise WatchSilent(
+                    f"Nothing was heard of the watch for {silent_seconds:.0f} seconds.", tried=tried
+                ) from error.__cause__
+            raise
 
     def pod_logs(
         self,

@@ -1,0 +1,137 @@
+"""From what the watches of one cluster say to what has to be written: the rest is dropped here.
+
+Kept are objects of Pilothouse's deployments and what tells about the cluster. An object is passed on when
+what is kept of it has changed; a new resourceVersion alone is no change. Of all other pods only the sums
+per node go on.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple
+
+import orjson
+
+from deployments.observer.backlog import Backlog, Gone, Listed, Summed, Upsert
+from deployments.observer.leases import Held
+from deployments.observer.podsums import PodSums
+from deployments.observer.reading import EVENT, INVENTORY, NODE, POD, Seen, deployment_of, read
+from deployments.observer.reading_inventory import exporter_of
+from deployments.observer.scopes import Scope
+from deployments.observer.trimming import Raw, mapping
+
+
+class _Known(NamedTuple):
+    uid: str
+    version: int
+    digest: int
+
+
+Place = tuple[str, str]
+
+
+class Intake:
+    """One for each cluster. Called by the threads of its watches, one thread for each scope, and for the
+    sums by the cluster's own."""
+
+    def __init__(self, cluster_id: int, lease: Held, backlog: Backlog) -> None:
+        self._cluster_id = cluster_id
+        self._lease = lease
+        self._backlog = backlog
+        self._lock = threading.Lock()
+        self._known: dict[Scope, dict[Place, _Known]] = {}
+        self._listing: dict[Scope, set[Place]] = {}
+        self.sums = PodSums()
+
+    def begin(self, scope: Scope) -> None:
+        """A list begins."""
+        self._listing[scope] = set()
+        if scope.all_pods:
+            self.sums.begin()
+
+    def end(self, scope: Scope) -> None:
+        """The list is complete: what it did not hold is gone."""
+        present = frozenset(self._listing.pop(scope, ()))
+        known = self._scope(scope)
+        for place in set(known) - present:
+            del known[place]
+        self._backlog.put(Listed(self._cluster_id, self._lease, scope, present))
+        if scope.all_pods:
+            self.sums.end()
+
+    def put(self, scope: Scope, obj: Raw) -> None:
+        """An object of a list, or one that was added or changed."""
+        if scope.all_pods:
+            self.sums.put(obj)
+        if not _wanted(scope, obj):
+            self._left(scope, obj)
+            return
+        seen = read(scope.kind, obj)
+        if seen is None:
+            return
+        place = (seen.namespace, seen.name)
+        listing = self._listing.get(scope)
+        if listing is not None:
+            listing.add(place)
+        known = self._scope(scope)
+        before, now = known.get(place), _digest(seen)
+        if before is not None and before.uid == now.uid:
+            # Said again, or said late: a broken proxy may repeat. A list is believed in any case.
+            if listing is None and now.version < before.version:
+                return
+            if now.digest == before.digest:
+                known[place] = now
+                return
+        known[place] = now
+        self._backlog.put(Upsert(self._cluster_id, self._lease, seen))
+        if scope.kind is NODE and (before is None or before.uid != now.uid):
+            self.sums.renew(seen.name)
+
+    def drop(self, scope: Scope, obj: Raw) -> None:
+        """An object that was deleted; not one that has come back since, where that is said late."""
+        if scope.all_pods:
+            self.sums.drop(obj)
+        meta = mapping(obj.get("metadata"))
+        known = self._scope(scope).get(_place(meta))
+        if known is None or known.uid == meta.get("uid"):
+            self._left(scope, obj)
+
+    def forget(self, scope: Scope) -> None:
+        """A scope that is no longer watched: what was known of it says nothing any more."""
+        self._known.pop(scope, None)
+        self._listing.pop(scope, None)
+        if scope.all_pods:
+            self.sums.forget()
+
+    def tell_sums(self) -> None:
+        """Pass on the nodes whose sums have changed."""
+        for one in self.sums.take():
+            self._backlog.put(Summed(self._cluster_id, self._lease, one))
+
+    def _left(self, scope: Scope, obj: Raw) -> None:
+        """Not there any more, or no longer ours: of others' objects that is nothing to write."""
+        place = _place(mapping(obj.get("metadata")))
+        if self._scope(scope).pop(place, None) is not None:
+            self._backlog.put(Gone(self._cluster_id, self._lease, scope.kind.kind, *place))
+
+    def _scope(self, scope: Scope) -> dict[Place, _Known]:
+        with self._lock:
+            return self._known.setdefault(scope, {})
+
+
+def _place(meta: Raw) -> Place:
+    return (str(meta.get("namespace") or ""), str(meta.get("name") or ""))
+
+
+def _wanted(scope: Scope, obj: Raw) -> bool:
+    if scope.kind is EVENT or scope.kind in INVENTORY:
+        return True
+    labels = mapping(mapping(obj.get("metadata")).get("labels"))
+    return deployment_of(labels) is not None or (scope.kind is POD and exporter_of(labels) != "")
+
+
+def _digest(seen: Seen) -> _Known:
+    """Kubernetes documentation, "Resource versions": those of one kind may be compared as numbers. One
+    that is no number counts as the newest."""
+    version = int(seen.resource_version) if seen.resource_version.isdecimal() else 2**63
+    return _Known(seen.uid, version, hash(orjson.dumps((seen.deployment, seen.data))))

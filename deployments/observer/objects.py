@@ -1,0 +1,201 @@
+"""Writing objects of one cluster: rows of deployments' objects and of what tells about the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+
+from django.db.models import Count, Q, QuerySet
+
+from deployments.models import ClusterNode, ObservedObject, OwnedObject
+from deployments.observer import noderows
+from deployments.observer.backlog import Change, Gone, Listed, Summed, Unlisted, Upsert
+from deployments.observer.owners import CLUSTERS_OWN, NOBODYS, Owners, record_claims
+from deployments.observer.reading import Seen
+from deployments.observer.scopes import Scope
+
+CHUNK = 500  # primary keys in one statement
+KEPT_EVENTS = 200  # of one deployment, and of the nodes of one cluster
+NODE = "Node"
+EVENT = "Event"
+
+
+class Touched:
+    """What a batch of changes has changed: deployments, and the cluster's inventory."""
+
+    def __init__(self) -> None:
+        self.deployments: set[int] = set()
+        self.inventory = False
+
+    def add(self, owners: Iterable[int | None]) -> None:
+        for owner in owners:
+            if owner is None:
+                self.inventory = True
+            else:
+                self.deployments.add(owner)
+
+
+def write_objects(cluster_id: int, changes: Sequence[Change], now: datetime) -> Touched:
+    """Write objects in the order in which they were seen, with a number of queries that does not grow
+    with theirs."""
+    touched = Touched()
+    run: list[Seen] = []
+    gone: list[Gone] = []
+
+    def settle() -> None:
+        # Of one object at most one change waits, so additions and deletions do not concern each other.
+        if run:
+            _upsert(cluster_id, run, now, touched)
+            run.clear()
+        if gone:
+            _delete_named(cluster_id, gone, now, touched)
+            gone.clear()
+
+    for change in changes:
+        if isinstance(change, Upsert):
+            run.append(change.seen)
+        elif isinstance(change, Gone):
+            gone.append(change)
+        elif isinstance(change, Listed):
+            settle()
+            _sweep(cluster_id, change.scope, change.present, now, touched)
+        elif isinstance(change, Unlisted):
+            settle()
+            if change.scope.all_pods:
+                touched.inventory |= noderows.forget_sums(cluster_id)
+            else:
+                _sweep(cluster_id, change.scope, frozenset(), now, touched)
+    settle()
+    sums = [change.sum for change in changes if isinstance(change, Summed)]
+    if sums:
+        noderows.write_sums(cluster_id, sums, now)
+        touched.inventory = True
+    return touched
+
+
+def _upsert(cluster_id: int, seen: list[Seen], now: datetime, touched: Touched) -> None:
+    nodes = [one for one in seen if one.kind == NODE]
+    if nodes:
+        touched.inventory |= noderows.upsert(cluster_id, nodes, now)
+    others = [one for one in seen if one.kind != NODE]
+    if not others:
+        return
+    owners = Owners(cluster_id, others)
+    before = {
+        (kind, namespace, name): (uid, version, owner)
+        for kind, namespace, name, uid, version, owner in _named(cluster_id, others).values_list(
+            "kind", "namespace", "name", "uid", "resource_version", "deployment_id"
+        )
+    }
+    rows: list[ObservedObject] = []
+    left: list[Gone | Seen] = []
+    for one in others:
+        owner = owners.of(one)
+        place = (one.kind, one.namespace, one.name)
+        if owner is NOBODYS:
+            if place in before:  # its label was taken away, or its deployment was removed
+                left.append(one)
+            continue
+        deployment_id = None if owner is CLUSTERS_OWN else owner
+        if before.get(place) == (one.uid, one.resource_version, deployment_id):
+            continue
+        touched.add([deployment_id])
+        rows.append(
+            ObservedObject(
+                cluster_id=cluster_id,
+                deployment_id=deployment_id,
+                kind=one.kind,
+                namespace=one.namespace,
+                name=one.name,
+                uid=one.uid,
+                data=one.data,
+                resource_version=one.resource_version,
+                changed_at=now,
+            )
+        )
+    ObservedObject.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["cluster", "kind", "namespace", "name"],
+        update_fields=["deployment", "uid", "data", "resource_version", "changed_at"],
+    )
+    if left:
+        _delete_named(cluster_id, left, now, touched)
+    changed = {row.deployment_id for row in rows if row.deployment_id is not None}
+    if changed:
+        # Of all objects that changed, not only of claims: a claim may be seen before its set is noted.
+        record_claims(changed)
+    events = [row for row in rows if row.kind == EVENT]
+    if events:
+        _keep_newest_events(cluster_id, {row.deployment_id for row in events})
+
+
+def _named(cluster_id: int, which: Collection[Seen | Gone]) -> QuerySet[ObservedObject]:
+    """The rows of these objects, and perhaps a few more with the same names: served by the index."""
+    return ObservedObject.objects.filter(
+        cluster_id=cluster_id,
+        kind__in={one.kind for one in which},
+        namespace__in={one.namespace for one in which},
+        name__in={one.name for one in which},
+    )
+
+
+def _keep_newest_events(cluster_id: int, owners: set[int | None]) -> None:
+    events = ObservedObject.objects.filter(kind=EVENT, cluster_id=cluster_id)
+    some = Q(deployment_id__in=[owner for owner in owners if owner is not None])
+    if None in owners:
+        some |= Q(deployment_id=None)
+    full = events.filter(some).values("deployment_id").annotate(n=Count("pk")).filter(n__gt=KEPT_EVENTS)
+    for owner in full.values_list("deployment_id", flat=True):
+        old = events.filter(deployment_id=owner).order_by("-changed_at", "-pk")
+        ids = list(old.values_list("pk", flat=True)[KEPT_EVENTS:])
+        for chunk in _chunks(ids):
+            ObservedObject.objects.filter(pk__in=chunk).delete()
+
+
+def _delete_named(cluster_id: int, which: Collection[Seen | Gone], now: datetime, touched: Touched) -> None:
+    places = {(one.kind, one.namespace, one.name) for one in which}
+    nodes = [name for kind, _, name in places if kind == NODE]
+    if nodes:
+        touched.inventory |= bool(
+            ClusterNode.objects.filter(cluster_id=cluster_id, name__in=nodes).delete()[0]
+        )
+    rows = _named(cluster_id, which).values_list("pk", "kind", "namespace", "name")
+    _delete([pk for pk, *place in rows if tuple(place) in places], now, touched)
+
+
+def _sweep(
+    cluster_id: int, scope: Scope, present: frozenset[tuple[str, str]], now: datetime, touched: Touched
+) -> None:
+    """Delete what a complete list no longer holds."""
+    if scope.kind.kind == NODE:
+        touched.inventory |= noderows.sweep(cluster_id, {name for _, name in present})
+        return
+    rows = ObservedObject.objects.filter(cluster_id=cluster_id, kind=scope.kind.kind)
+    if scope.namespace:
+        rows = rows.filter(namespace=scope.namespace)
+    if scope.kind.kind == EVENT:
+        rows = rows.filter(deployment__isnull=scope.of_nodes)
+    vanished = [
+        pk
+        for pk, namespace, name in rows.values_list("pk", "namespace", "name")
+        if (namespace, name) not in present
+    ]
+    _delete(vanished, now, touched)
+
+
+def _delete(ids: list[int], now: datetime, touched: Touched) -> None:
+    for chunk in _chunks(ids):
+        rows = ObservedObject.objects.filter(pk__in=chunk)
+        gone = list(rows.values_list("deployment_id", "uid"))
+        rows.delete()
+        touched.add(owner for owner, _ in gone)
+        OwnedObject.objects.filter(
+            deployment_id__in={owner for owner, _ in gone if owner is not None},
+            uid__in=[uid for _, uid in gone],
+            gone_at=None,
+        ).update(gone_at=now)
+
+
+def _chunks(ids: list[int]) -> list[list[int]]:
+    return [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
