@@ -14,6 +14,7 @@ urlpatterns = [
     path("profiles/", include("dashboard.views.profiles")),
     path("install/", include("dashboard.views.install")),
     path("deployments/", include("dashboard.views.deployments")),
+    path("deployments/", include("dashboard.views.changes")),
     path("deployments/", include("dashboard.views.pods")),
     path("deployments/", include("dashboard.views.logs")),
     path("gpus/", include("dashboard.views.gpus")),

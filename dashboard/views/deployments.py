@@ -113,6 +113,7 @@ def deployment(request: HttpRequest, pk: int) -> HttpResponse:
             "upgrade": may(who, Action.UPGRADE, page.deployment.team_id),
             "uninstall": may(who, Action.UNINSTALL, page.deployment.team_id),
             "check": may(who, Action.CHECK, page.deployment.team_id),
+            "change": may(who, Action.SCALE, page.deployment.team_id),
         },
         "changing": any(row.kind != OperationKind.PULL for row in page.under_way),
         "checking": bool(page.checking and page.checking.state in ACTIVE),
@@ -330,13 +331,19 @@ def _refuse(row: Deployment, who: Any, action: Action) -> None:
 @require_GET
 def release(request: HttpRequest, pk: int, release_number: int) -> HttpResponse:
     """What was applied once, as YAML with the secrets masked; with ``changes`` against the one before."""
-    found, before = selector.release(actor(request), pk, release_number)
+    who = actor(request)
+    found, before = selector.release(who, pk, release_number)
+    deployment = lookup.deployment(who, pk)
     compare = before is not None and "changes" in request.GET
     values = {
         "release": found,
         "before": before,
-        "deployment": lookup.deployment(actor(request), pk),
+        "deployment": deployment,
         "compare": compare,
+        "may_roll_back": found.applied_at is not None
+        and deployment.removed_at is None
+        and found.number < deployment.releases.count()
+        and may(who, Action.ROLL_BACK, deployment.team_id),
         "objects": _compared(found, before) if compare and before else _manifests(found),
     }
     return render(request, "deployments/release.html", values)

@@ -1,0 +1,166 @@
+"""Scale, restart and roll back from the pages of a deployment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from django.test import Client
+
+from deployments.domain.spec import (
+    AutoscalingSpec,
+    ChatSpec,
+    ServerSpec,
+    StackSpec,
+    StorageMode,
+    StorageSpec,
+    spec_to_json,
+)
+from deployments.domain.states import OperationKind, Role
+from deployments.models import AuditEntry, Deployment, Operation, Release, Team
+from tests.web import rows
+from tests.web.reading import html
+
+pytestmark = pytest.mark.django_db
+
+WAYS = ("scale", "restart", "releases/1/roll-back")
+
+
+def sized(spec: StackSpec) -> StackSpec:
+    """With what the sizing fills in, as a release has it."""
+    resources = replace(
+        spec.server.resources, cpu_request="2", cpu_limit="4", memory_request="4Gi", memory_limit="8Gi"
+    )
+    storage = replace(spec.storage, size=spec.storage.size or "10Gi")
+    return replace(spec, server=replace(spec.server, resources=resources), storage=storage)
+
+
+def applied(deployment: Deployment, spec: StackSpec | None = None, number: int = 1) -> Release:
+    release = rows.release(deployment, number, [])
+    Release.objects.filter(pk=release.pk).update(spec=spec_to_json(sized(spec or StackSpec())))
+    return release
+
+
+def begun(client: Client, deployment: Deployment, way: str, **given: object) -> Operation:
+    answer = client.post(f"/deployments/{deployment.pk}/{way}", given)
+    assert answer.status_code == 302, answer.content.decode()[-3000:]
+    operation = Operation.objects.get()
+    assert answer["Location"] == f"/operations/{operation.pk}/"
+    return operation
+
+
+def test_a_stack_is_scaled_and_it_is_on_record(signed_in: Client, deployment: Deployment, sent) -> None:
+    applied(deployment)
+    here = f"/deployments/{deployment.pk}/"
+    assert f'href="{here}scale"' in html(signed_in, here)
+    page = html(signed_in, f"{here}scale")
+    assert 'name="server" value="1"' in page and "10\u00a0GiB" in page
+    operation = begun(signed_in, deployment, "scale", server="3", chat="1", reason="a demonstration")
+    assert (operation.kind, operation.request) == (OperationKind.SCALE, {"server": 3})
+    entry = AuditEntry.objects.get(action="deployment.scale")
+    assert (entry.before, entry.after, entry.reason) == ({"server": 1}, {"server": 3}, "a demonstration")
+    # one change at a time, and the question says who is at it
+    answer = signed_in.post(f"{here}scale", {"server": "2", "chat": "1"})
+    assert answer.status_code == 409 and "started by olga" in answer.content.decode()
+    assert f'href="{here}scale"' not in html(signed_in, here)
+
+
+@pytest.mark.parametrize(
+    ("server", "chat", "status", "words"),
+    [
+        ("1", "1", 409, "has these numbers of pods already"),
+        ("-1", "1", 422, "greater than or equal to 0"),
+        ("many", "1", 422, "whole number"),
+        ("101", "1", 422, "less than or equal to 100"),
+        ("", "1", 422, "required"),
+    ],
+)
+def test_numbers_that_cannot_be_are_told(
+    signed_in: Client, deployment: Deployment, server: str, chat: str, status: int, words: str
+) -> None:
+    applied(deployment)
+    answer = signed_in.post(f"/deployments/{deployment.pk}/scale", {"server": server, "chat": chat})
+    assert answer.status_code == status
+    assert words in answer.content.decode()
+    assert not Operation.objects.exists()
+
+
+def test_a_claim_for_one_node_allows_one_server(signed_in: Client, deployment: Deployment) -> None:
+    storage = StorageSpec(mode=StorageMode.EXISTING, claim_name="models")
+    applied(deployment, StackSpec(storage=storage))
+    here = f"/deployments/{deployment.pk}/scale"
+    assert "mounted on one node only" in html(signed_in, here)
+    answer = signed_in.post(here, {"server": "2", "chat": "1"})
+    assert answer.status_code == 422
+    assert "allows one replica" in str(answer.context["form"].errors["server"])
+    begun(signed_in, deployment, "scale", server="0", chat="1")
+
+
+def test_what_an_autoscaler_decides_is_not_asked(signed_in: Client, deployment: Deployment) -> None:
+    scaled = AutoscalingSpec(enabled=True, min_replicas=2, max_replicas=5)
+    spec = StackSpec(server=ServerSpec(autoscaling=scaled))
+    release = applied(deployment, spec)
+    here = f"/deployments/{deployment.pk}/scale"
+    page = html(signed_in, here)
+    assert "2 to 5" in page and 'name="server"' not in page and 'name="chat"' in page
+    assert signed_in.post(here, {"server": "3", "chat": "1"}).status_code == 409
+    without = replace(spec, chat=ChatSpec(enabled=False))
+    Release.objects.filter(pk=release.pk).update(spec=spec_to_json(sized(without)))
+    assert "An autoscaler decides" in html(signed_in, here, 409)
+    assert not Operation.objects.exists()
+
+
+def test_a_restart_names_what_is_restarted(signed_in: Client, deployment: Deployment, sent) -> None:
+    applied(deployment)
+    here = f"/deployments/{deployment.pk}/restart"
+    assert "nobody answers" in html(signed_in, here)
+    assert signed_in.post(here, {}).status_code == 422
+    operation = begun(signed_in, deployment, "restart", components=["chat"], reason="stuck")
+    assert operation.title == "Restart the chat of r1"
+    assert operation.request == {"components": ["chat"]}
+    assert AuditEntry.objects.get(action="deployment.restart").reason == "stuck"
+
+
+def test_a_roll_back_says_what_differs(signed_in: Client, deployment: Deployment, sent) -> None:
+    applied(deployment)
+    applied(deployment, StackSpec(server=ServerSpec(replicas=2)), number=2)
+    here = f"/deployments/{deployment.pk}/"
+    assert f'href="{here}releases/1/roll-back"' in html(signed_in, f"{here}?tab=releases")
+    assert f'href="{here}releases/2/roll-back"' not in html(signed_in, f"{here}?tab=releases")
+    assert "Roll back to this" in html(signed_in, f"{here}releases/1/")
+    assert "Roll back to this" not in html(signed_in, f"{here}releases/2/")
+    page = html(signed_in, f"{here}releases/1/roll-back")
+    assert "<del>2</del>" in page and "<ins>1</ins>" in page
+    assert signed_in.post(f"{here}releases/2/roll-back").status_code == 409
+    assert signed_in.post(f"{here}releases/3/roll-back").status_code == 404
+    long = signed_in.post(f"{here}releases/1/roll-back", {"reason": "x" * 501})
+    assert long.status_code == 422 and "longer than 500" in long.content.decode()
+    operation = begun(signed_in, deployment, "releases/1/roll-back", reason="too many")
+    assert (operation.kind, operation.request) == (OperationKind.ROLL_BACK, {"release": 1})
+    entry = AuditEntry.objects.get(action="deployment.roll_back")
+    assert (entry.before["release"], entry.after["release"]) == (2, 1)
+
+
+def test_before_anything_was_applied_there_is_nothing_to_change(
+    signed_in: Client, deployment: Deployment
+) -> None:
+    for way in ("scale", "restart"):
+        assert "Nothing was applied yet" in html(signed_in, f"/deployments/{deployment.pk}/{way}", 409)
+    assert "/scale" not in html(signed_in, f"/deployments/{deployment.pk}/")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_viewers_and_strangers_change_nothing(
+    client: Client, team: Team, deployment: Deployment, way: str
+) -> None:
+    applied(deployment)
+    applied(deployment, number=2)
+    here = f"/deployments/{deployment.pk}/{way}"
+    given = {"server": "2", "chat": "1", "components": ["server"]}
+    client.force_login(rows.person("vera", team, Role.VIEWER))
+    assert client.get(here).status_code == client.post(here, given).status_code == 403
+    page = html(client, f"/deployments/{deployment.pk}/?tab=releases")
+    assert "/scale" not in page and "roll-back" not in page
+    client.force_login(rows.person("stranger", Team.objects.create(name="Other", slug="other")))
+    assert client.get(here).status_code == client.post(here, given).status_code == 404
+    assert not Operation.objects.exists()
