@@ -14,7 +14,7 @@ from deployments.models.audit import (
 )
 from deployments.models.clusters import Cluster, ClusterGrant
 from deployments.models.deployments import Deployment, OwnedObject, Release
-from deployments.models.gpus import GpuDevice, GpuSampling, GpuSeries, MetricsSource
+from deployments.models.gpus import GpuDevice, GpuRollUp, GpuSampling, GpuSeries, MetricsSource
 from deployments.models.installation import Installation, Lease
 from deployments.models.inventory import ClusterNode
 from deployments.models.observations import ObservedObject, WatchState
@@ -45,6 +45,7 @@ __all__ = [
     "ClusterNode",
     "Deployment",
     "GpuDevice",
+    "GpuRollUp",
     "GpuSampling",
     "GpuSeries",
     "Installation",

@@ -123,3 +123,13 @@ class GpuSeries(models.Model):
 
     def __str__(self) -> str:
         return f"{self.device_id} {self.resolution} from {self.start}"
+
+
+class GpuRollUp(models.Model):
+    """How far the roll-ups of a resolution have come: everything before ``until``, None for nothing."""
+
+    resolution = models.CharField(max_length=10, unique=True, choices=choices(Resolution))
+    until = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.resolution} until {self.until}"
