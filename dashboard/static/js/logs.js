@@ -81,6 +81,8 @@ box?.addEventListener('scroll', () => {
 toEnd?.addEventListener('click', () => {
   box.scrollTop = box.scrollHeight;
 });
+// A turned phone or a wrapped line must not lose the newest.
+if (box) new ResizeObserver(() => { if (stick) box.scrollTop = box.scrollHeight; }).observe(box);
 
 // Search ------------------------------------------------------------------------------------------
 const marks = globalThis.Highlight && CSS.highlights ? new Highlight() : null;
