@@ -401,7 +401,7 @@ def holder(row: GpuRow) -> str:
     return {
         Use.OTHERS: _("another workload"),
         Use.UNKNOWN: _("not told"),
-        Use.IDLE: _("nobody: it is free"),
+        Use.IDLE: _("free"),
     }[row.use]
 
 

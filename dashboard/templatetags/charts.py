@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 from dashboard.presenters import charts, gpus
 from dashboard.presenters.numbers import percent
 from dashboard.presenters.states import Words
-from dashboard.templatetags.pilothouse import LATE_AFTER, age
+from dashboard.templatetags.pilothouse import LATE_AFTER, age, width
 
 register = template.Library()
 
@@ -28,6 +28,7 @@ register.filter("celsius", gpus.celsius)
 register.filter("watts", gpus.watts)
 register.filter("gpu_memory", gpus.memory_of)
 register.filter("gpu_name", gpus.name)
+register.filter("holder", gpus.holder)
 register.filter("gpu_source", gpus.source)
 
 LIBRARY = ("vendor/uplot/uPlot.iife.min.js", "vendor/uplot/uPlot.min.css")
@@ -43,6 +44,19 @@ def heat_run(cells: Sequence[str], label: Words) -> SafeString:
         len(cells) or 1,
         format_html_join("", '<path class="{}" d="{}"/>', charts.runs(cells)),
         charts.cuts(len(cells)),
+    )
+
+
+@register.simple_tag
+def heat_bar(value: float, label: Words) -> SafeString:
+    """``{% with_bar value label "heat" %}`` in one piece, for tables with hundreds of them."""
+    return format_html(
+        '<span class="with-bar"><svg class="bar heat" role="img" aria-label="{} {}">'
+        '<rect class="v" width="{}" height="100%"/></svg><span>{}</span></span>',
+        label,
+        percent(value),
+        width(value),
+        percent(value),
     )
 
 

@@ -24,7 +24,7 @@ from deployments.selectors import gpu_charts, lookup
 from deployments.selectors import gpus as selector
 from deployments.selectors.gpu_nodes import node_gpus
 
-PER_PAGE = 40
+PER_PAGE = 24
 NODES_SHOWN = 12
 PRODUCTS_SHOWN = 50
 TABLE_ROWS = 48

@@ -186,6 +186,54 @@ def unpack(resolution: Resolution, packed: bytes | memoryview) -> Iterator[Row]:
         raise Unpackable("a series ends within a row") from error
 
 
+Value = tuple[int, int, float, float, float]
+"""(at, samples, smallest, mean, largest) of one figure in one row."""
+
+
+def values(resolution: Resolution, packed: bytes | memoryview, figure: Figure) -> Iterator[Value]:
+    """One figure of the rows of a blob, in order; rows that do not have it are left out.
+
+    It makes no object for a row: the strips of one page read ten thousand. Raises
+    :class:`Unpackable`, where the blob is cut after its whole rows.
+    """
+    data = bytes(packed)
+    if data[:1] != HEADER:
+        raise Unpackable(f"version {data[0] if data else 'none'} of a series is not known")
+    rolled = resolution is not Resolution.RAW
+    row = _ROLLED.size if rolled else _SAMPLE.size
+    field = FIGURES.index(figure)
+    scale, size = _FIELDS[field]
+    offset = (3 if rolled else 2) + sum(each for _scale, each in _FIELDS[:field]) * (3 if rolled else 1)
+    none = _NONE[size]
+    place, end = 1, len(data)
+    while place + _MARK.size <= end:
+        if data[place + 1] & 0x80:
+            place += _MARK.size + data[place + 3]
+            continue
+        at = data[place] | data[place + 1] << 8
+        field_at = place + offset
+        place += row
+        if place > end:
+            break
+        if rolled:
+            samples = data[place - row + 2]
+            if size == 1:
+                low, mean, high = data[field_at], data[field_at + 1], data[field_at + 2]
+            else:
+                low = data[field_at] | data[field_at + 1] << 8
+                mean = data[field_at + 2] | data[field_at + 3] << 8
+                high = data[field_at + 4] | data[field_at + 5] << 8
+            if none not in (low, mean, high):
+                yield at, samples, low / scale, mean / scale, high / scale
+            continue
+        whole = data[field_at] if size == 1 else data[field_at] | data[field_at + 1] << 8
+        if whole != none:
+            value = whole / scale
+            yield at, 1, value, value, value
+    if place != end:
+        raise Unpackable("a series ends within a row")
+
+
 def _sample(data: bytes, place: int) -> Sample:
     at, utilisation, temperature, power, memory = _SAMPLE.unpack_from(data, place)
     return Sample(

@@ -7,24 +7,27 @@ figures end. A time without a figure is None: a gap, not 0.
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from deployments.domain.actors import Actor
 from deployments.domain.gpu_series import (
-    FIGURES,
     Mark,
     MarkKind,
-    Sample,
+    Unpackable,
     period_of,
     step_of,
     unpack,
+    values,
 )
 from deployments.domain.gpus import Figure, Resolution
 from deployments.models import GpuSeries
 from deployments.selectors.gpus import visible
+
+log = logging.getLogger(__name__)
 
 MOST_DEVICES = 64
 MOST_POINTS = 2000
@@ -98,11 +101,11 @@ def chart(
     count = min(MOST_POINTS, max(1, math.ceil((end.timestamp() - first) / step)))
     scale = 1 / _GIB if figure is Figure.MEMORY else 1.0
     lines: dict[int, list[float | None]] = {}
-    rows = _read(device_ids, resolution, datetime.fromtimestamp(first, UTC), end)
-    fields = _Cells(first, step, count, FIGURES.index(figure), take)
+    rows = _read(device_ids, resolution, datetime.fromtimestamp(first, UTC), end, figure)
+    cells = _Cells(first, step, count, take)
     for device_id in device_ids:
-        values = fields.fill(rows.get(device_id, ()))
-        lines[device_id] = [_rounded(value, scale, _DIGITS[figure]) for value in values]
+        filled = cells.fill(rows.get(device_id, ()))
+        lines[device_id] = [_rounded(value, scale, _DIGITS[figure]) for value in filled]
     times = list(range(first, first + count * step, step))
     return Chart(figure, UNITS[figure], step, times, lines)
 
@@ -116,8 +119,7 @@ def strips(
     seen = set(visible(actor).filter(pk__in=list(device_ids)).values_list("pk", flat=True))
     found = chart([pk for pk in device_ids if pk in seen], start, end, cells, take="max")
     return {
-        pk: [None if value is None else round(value) for value in values]
-        for pk, values in found.lines.items()
+        pk: [None if value is None else round(value) for value in line] for pk, line in found.lines.items()
     }
 
 
@@ -132,7 +134,7 @@ def sparklines(
     lines: dict[int, list[float | None]] = {}
     for key, devices in devices_of.items():
         own = [found.lines[pk] for pk in devices if pk in found.lines]
-        lines[key] = [_mean(values) for values in zip(*own, strict=True)] if own else []
+        lines[key] = [_mean(at_once) for at_once in zip(*own, strict=True)] if own else []
     return lines
 
 
@@ -167,41 +169,38 @@ def spans(start: datetime, end: datetime, points: int) -> tuple[int, Resolution]
     return math.ceil(seconds / points / 86400) * 86400, resolution
 
 
-_Point = tuple[int, float, tuple[tuple[float, float, float] | None, ...]]
-"""Unix seconds, weight, and (low, mean, high) of each figure."""
+_Point = tuple[int, int, float, float, float]
+"""Unix seconds, weight, and the smallest, mean and largest of a figure."""
 
 
 class _Cells:
-    """Sorts points of one figure into spans."""
+    """Sorts points into spans."""
 
-    def __init__(self, first: int, step: int, count: int, figure: int, take: str) -> None:
+    def __init__(self, first: int, step: int, count: int, take: str) -> None:
         self._first, self._step, self._count = first, step, count
-        self._figure, self._take = figure, take
+        self._take = take
 
     def fill(self, points: Iterable[_Point]) -> list[float | None]:
-        totals = [0.0] * self._count
-        weights = [0.0] * self._count
-        found: list[float | None] = [None] * self._count
-        for at, weight, figures in points:
-            cell = (at - self._first) // self._step
-            figure = figures[self._figure]
-            if figure is None or not 0 <= cell < self._count:
+        first, step, count, take = self._first, self._step, self._count, self._take
+        found: list[float | None] = [None] * count
+        weights = [0] * count
+        for at, weight, low, mean, high in points:
+            cell = (at - first) // step
+            if not 0 <= cell < count:
                 continue
-            low, mean, high = figure
             known = found[cell]
-            if self._take == "max":
-                found[cell] = high if known is None or high > known else known
-            elif self._take == "min":
-                found[cell] = low if known is None or low < known else known
-            else:
-                totals[cell] += mean * weight
+            if take == "mean":
                 weights[cell] += weight
-                found[cell] = totals[cell] / weights[cell]
+                found[cell] = mean if known is None else known + (mean - known) * weight / weights[cell]
+            elif take == "max":
+                found[cell] = high if known is None or high > known else known
+            else:
+                found[cell] = low if known is None or low < known else known
         return found
 
 
 def _read(
-    device_ids: Sequence[int], resolution: Resolution, start: datetime, end: datetime
+    device_ids: Sequence[int], resolution: Resolution, start: datetime, end: datetime, figure: Figure
 ) -> dict[int, list[_Point]]:
     """The points of each device; where the roll-ups end before the range does, finer ones follow."""
     points: dict[int, list[_Point]] = {pk: [] for pk in device_ids}
@@ -212,9 +211,15 @@ def _read(
         for device_id, blobs in _blobs(device_ids, level, since, end).items():
             after = ends.get(device_id, 0)
             for packed_start, packed in blobs:
-                for point in _points(level, packed_start, packed, step):
-                    if point[0] >= after:
-                        points[device_id].append(point)
+                base = int(packed_start.timestamp())
+                line = points[device_id]
+                try:
+                    for place, weight, low, mean, high in values(level, packed, figure):
+                        if (at := base + place * step) >= after:
+                            line.append((at, weight, low, mean, high))
+                except Unpackable as error:
+                    # What was read stays; one spoilt hour must not hide the others.
+                    log.warning("GPU %s, %s from %s: %s", device_id, level, packed_start, error)
             if points[device_id] and level is not Resolution.RAW:
                 ends[device_id] = points[device_id][-1][0] + step
     return points
@@ -243,31 +248,6 @@ def _blobs(
     for device_id, begin, packed in rows.values_list("device_id", "start", "packed"):
         found.setdefault(device_id, []).append((begin, bytes(packed)))
     return found
-
-
-def _points(level: Resolution, start: datetime, packed: bytes, step: int) -> Iterator[_Point]:
-    base = int(start.timestamp())
-    for row in unpack(level, packed):
-        if isinstance(row, Mark):
-            continue
-        if isinstance(row, Sample):
-            yield (
-                base + row.at,
-                1.0,
-                tuple(
-                    None if value is None else (value, value, value)
-                    for value in (row.utilisation, row.temperature, row.power, row.memory_used)
-                ),
-            )
-        else:
-            yield (
-                base + row.at * step,
-                float(row.samples),
-                tuple(
-                    None if spread is None else (spread.low, spread.mean, spread.high)
-                    for spread in row.spreads
-                ),
-            )
 
 
 def _rounded(value: float | None, scale: float, digits: int) -> float | None:
