@@ -57,6 +57,9 @@ class Environment(BaseSettings):
     worker_concurrency: int = Field(default=8, ge=1, le=256)
     pull_concurrency: int = Field(default=100, ge=1, le=1000)
     pull_stall_seconds: int = Field(default=60, ge=1)
+    gpu_samples_kept_days: int = Field(default=2, ge=1, le=31)
+    gpu_five_minutes_kept_days: int = Field(default=14, ge=1, le=366)
+    gpu_hours_kept_days: int = Field(default=365, ge=1, le=3660)
     email_url: str = ""
     mail_from: str = "Pilothouse <pilothouse@localhost>"
     oidc_discovery_url: str = ""

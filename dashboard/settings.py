@@ -239,6 +239,9 @@ CHAT_DOMAIN = ENV.chat_domain
 ALLOW_LOOPBACK_CLUSTERS = bool(ENV.allow_loopback_clusters)
 INSTALLATION_NAME = ENV.installation_name
 PULL_STALL_SECONDS = ENV.pull_stall_seconds
+GPU_SAMPLES_KEPT_DAYS = ENV.gpu_samples_kept_days
+GPU_FIVE_MINUTES_KEPT_DAYS = ENV.gpu_five_minutes_kept_days
+GPU_HOURS_KEPT_DAYS = ENV.gpu_hours_kept_days
 
 SILENCED_SYSTEM_CHECKS: list[str] = []
 

@@ -29,7 +29,7 @@ from deployments.selectors.standing import Standing, standings
 CHECK_EVERY = 3.0  # seconds
 MOST_STREAMS = 2000  # of one process
 QUEUE = 100  # lines that wait for one slow reader
-SITE_WIDE = frozenset({"cluster", "list"})
+SITE_WIDE = frozenset({"cluster", "gpus", "list"})
 REFRESH = b"event: refresh\ndata: {}\n\n"
 
 log = logging.getLogger(__name__)

@@ -13,15 +13,24 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from deployments.domain.states import EPHEMERAL, OperationState, Queue
-from deployments.ledger.queue import PROBE_TASK, PRUNE_AUDIT_TASK, RUN_TASK, VERIFY_AUDIT_TASK
+from deployments.ledger.queue import (
+    FORGET_SERIES_TASK,
+    PROBE_TASK,
+    PRUNE_AUDIT_TASK,
+    ROLL_UP_TASK,
+    RUN_TASK,
+    SAMPLE_TASK,
+    VERIFY_AUDIT_TASK,
+)
 from deployments.logs import log_context
 from deployments.models import Operation
 from deployments.observer.health import reassess
-from deployments.workflows import audit
+from deployments.workflows import audit, rollup
 from deployments.workflows.engine import run_operation
 from deployments.workflows.keeper import keeper
 from deployments.workflows.plans import PLANS
 from deployments.workflows.probe import probe
+from deployments.workflows.sample import sample
 
 
 @shared_task(name=RUN_TASK, bind=True)
@@ -64,6 +73,37 @@ def prune_audit(_nothing: int) -> None:
     close_old_connections()
     try:
         audit.prune()
+    finally:
+        close_old_connections()
+
+
+@shared_task(name=SAMPLE_TASK)
+def sample_gpus(cluster_id: int) -> None:
+    """Take a round of a cluster's GPUs."""
+    close_old_connections()
+    try:
+        with log_context(cluster=cluster_id):
+            sample(cluster_id)
+    finally:
+        close_old_connections()
+
+
+@shared_task(name=ROLL_UP_TASK)
+def roll_up_gpus(_nothing: int) -> None:
+    """Roll up what has come in of all GPUs."""
+    close_old_connections()
+    try:
+        rollup.roll_up_due()
+    finally:
+        close_old_connections()
+
+
+@shared_task(name=FORGET_SERIES_TASK)
+def forget_gpu_series(_nothing: int) -> None:
+    """Delete figures of GPUs that are older than they are kept for."""
+    close_old_connections()
+    try:
+        rollup.forget_old()
     finally:
         close_old_connections()
 

@@ -24,6 +24,7 @@ def sent(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> lis
         return True
 
     monkeypatch.setattr("deployments.ledger.queue.send", take)
+    monkeypatch.setattr("deployments.ledger.queue._send", lambda *message: True)
     monkeypatch.setattr("deployments.ledger.announce._publish", lambda line: None)
     return messages
 

@@ -29,7 +29,7 @@ def _client() -> redis.Redis:
 def announce(kind: str, identity: int, version: int, *, team: int | None = None) -> None:
     """Tell every open page, once the current transaction is committed.
 
-    ``kind`` is operation, deployment, cluster, profile or list; ``team`` lets streams of other teams
+    ``kind`` is operation, deployment, cluster, gpus (of a cluster), profile or list; ``team`` lets streams of other teams
     drop the line without asking the database.
     """
     line = orjson.dumps({"o": f"{kind}:{identity}", "v": version, "t": team})

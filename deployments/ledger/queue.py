@@ -16,6 +16,9 @@ from deployments.domain.states import Queue
 
 RUN_TASK = "deployments.run_operation"
 PROBE_TASK = "deployments.probe"
+SAMPLE_TASK = "deployments.sample_gpus"
+ROLL_UP_TASK = "deployments.roll_up_gpus"
+FORGET_SERIES_TASK = "deployments.forget_gpu_series"
 VERIFY_AUDIT_TASK = "deployments.verify_audit"
 PRUNE_AUDIT_TASK = "deployments.prune_audit"
 
@@ -37,6 +40,22 @@ def send_probe(deployment_id: int) -> bool:
     return _send(PROBE_TASK, deployment_id, Queue.SAMPLE)
 
 
+def send_sample(cluster_id: int, expires: float) -> bool:
+    """Ask a worker to sample a cluster's GPUs; where none does within ``expires`` seconds, the next
+    round comes instead."""
+    return _send(SAMPLE_TASK, cluster_id, Queue.SAMPLE, expires)
+
+
+def send_roll_up() -> bool:
+    """Ask a worker to roll up the GPUs' figures."""
+    return _send(ROLL_UP_TASK, 0, Queue.SAMPLE, 300)
+
+
+def send_forget_series() -> bool:
+    """Ask a worker to delete figures of GPUs that are older than they are kept for."""
+    return _send(FORGET_SERIES_TASK, 0, Queue.SAMPLE, 3600)
+
+
 def send_verification(verification_id: int) -> bool:
     """Ask a worker to walk the audit's chain; the timekeeper asks again where it does not begin."""
     return _send(VERIFY_AUDIT_TASK, verification_id, Queue.SAMPLE)
@@ -47,9 +66,9 @@ def send_pruning() -> bool:
     return _send(PRUNE_AUDIT_TASK, 0, Queue.SAMPLE)
 
 
-def _send(task: str, identity: int, queue: Queue) -> bool:
+def _send(task: str, identity: int, queue: Queue, expires: float | None = None) -> bool:
     try:
-        current_app.send_task(task, args=[identity], queue=str(queue), retry=False)
+        current_app.send_task(task, args=[identity], queue=str(queue), retry=False, expires=expires)
     except (OperationalError, OSError) as error:
         log.warning("%s(%s) was not sent: %s", task, identity, error)
         return False

@@ -31,7 +31,7 @@ def sample_due(now: datetime) -> int:
         if time.monotonic() > enough:
             break
         if GpuSampling.objects.filter(cluster_id=cluster_id, due_at__lte=now).update(due_at=next_turn(now)):
-            sent += queue.send_sample(cluster_id)
+            sent += queue.send_sample(cluster_id, SAMPLE_EVERY.total_seconds())
     return sent
 
 
@@ -54,6 +54,6 @@ def roll_up_due(now: datetime) -> bool:
     return queue.send_roll_up()
 
 
-def forget_due(now: datetime) -> bool:
+def forget_series_due(now: datetime) -> bool:
     """Have a worker delete series that are older than they are kept for."""
     return queue.send_forget_series()

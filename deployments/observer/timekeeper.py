@@ -20,6 +20,13 @@ from deployments.observer import leases
 from deployments.observer.audit_due import tend_audit
 from deployments.observer.due import Job, Rounds
 from deployments.observer.health import STALE_AFTER, reassess_all
+from deployments.observer.sampling import (
+    FORGET_EVERY,
+    ROLL_UP_EVERY,
+    forget_series_due,
+    roll_up_due,
+    sample_due,
+)
 from deployments.selectors import system
 
 SENDING = 2.0  # seconds of one tick
@@ -127,4 +134,7 @@ JOBS: tuple[Job, ...] = (
     Job("health", HEALTH_EVERY, reassess_unsettled),
     Job("housekeeping", HOUSEKEEPING_EVERY, keep_house),
     Job("audit", HOUSEKEEPING_EVERY, tend_audit),
+    Job("sample", EACH_TICK, sample_due),
+    Job("roll up", ROLL_UP_EVERY, roll_up_due),
+    Job("forget series", FORGET_EVERY, forget_series_due),
 )

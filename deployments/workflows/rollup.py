@@ -1,0 +1,183 @@
+"""Roll-ups of GPU figures: samples into five minutes, those into hours; and forgetting what is too old.
+
+How far a resolution is rolled up stands in one row, and each step moves it on in the transaction that
+appends the roll-ups: two workers at the same step write it once. A step is rolled up half a minute after
+its end, when the last round of it has been stored.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from deployments.domain.gpu_series import (
+    HEADER,
+    Mark,
+    MarkKind,
+    Rolled,
+    Sample,
+    Unpackable,
+    pack_mark,
+    pack_rolled,
+    period_of,
+    roll_up,
+    step_of,
+    unpack,
+    when,
+)
+from deployments.domain.gpus import Resolution
+from deployments.models import GpuDevice, GpuRollUp, GpuSeries
+from deployments.workflows.gpu_rows import append, series_of
+
+GRACE = timedelta(seconds=30)
+MOST_STEPS = 24  # in one go; the next one follows in five minutes
+DELETED_TOGETHER = 1000
+MOST_DELETED = 50_000
+FINER = {Resolution.FIVE_MINUTES: Resolution.RAW, Resolution.HOUR: Resolution.FIVE_MINUTES}
+PERIOD = {
+    Resolution.RAW: timedelta(hours=1),
+    Resolution.FIVE_MINUTES: timedelta(days=1),
+    Resolution.HOUR: timedelta(days=31),
+}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Slice:
+    """What a device's finer series holds of one step, and who used it when the step began."""
+
+    rows: list[Sample | Rolled] = field(default_factory=list)
+    before: dict[MarkKind, str] = field(default_factory=dict)
+    during: dict[MarkKind, str] = field(default_factory=dict)
+
+
+def roll_up_due(now: datetime | None = None) -> int:
+    """Roll up what has ended by now; returns how many steps that were."""
+    now = now or timezone.now()
+    done = 0
+    for resolution in FINER:
+        for _ in range(MOST_STEPS):
+            if not _step(resolution, now - GRACE):
+                break
+            done += 1
+    return done
+
+
+def _step(resolution: Resolution, by: datetime) -> bool:
+    """Roll up the next step that ended before ``by``. False where there is none, or where another
+    worker is at it."""
+    length = step_of(resolution)
+    progress, _ = GpuRollUp.objects.get_or_create(resolution=resolution, defaults={"until": None})
+    start = _next(resolution, progress.until)
+    if start is None or start + length > by:
+        return False
+    slices = dict(_slices(FINER[resolution], start, start + length))
+    with transaction.atomic():
+        mine = GpuRollUp.objects.filter(resolution=resolution, until=progress.until).update(
+            until=start + length
+        )
+        if mine:
+            _write(resolution, start, slices)
+    return bool(mine)
+
+
+def _next(resolution: Resolution, until: datetime | None) -> datetime | None:
+    """The start of the next step for which there is something finer; times without anything, as after
+    a week of standing still, are passed over. None where there is nothing."""
+    finer = FINER[resolution]
+    rows = GpuSeries.objects.filter(resolution=finer)
+    if until is not None:
+        rows = rows.filter(start__gte=period_of(finer, until))
+    first = rows.order_by("start").values_list("start", flat=True).first()
+    if first is None:
+        return None
+    return first if until is None else max(first, until)
+
+
+def _slices(finer: Resolution, start: datetime, end: datetime) -> Iterator[tuple[int, Slice]]:
+    """Each device's share of a step; a step lies within one period of the finer series."""
+    period = period_of(finer, start)
+    first, last = when(finer, start), when(finer, start) + int((end - start) / step_of(finer))
+    rows = GpuSeries.objects.filter(resolution=finer, start=period)
+    for device_id, packed in rows.values_list("device_id", "packed").iterator():
+        found = Slice()
+        try:
+            for row in unpack(finer, packed):
+                if row.at >= last:
+                    break
+                if isinstance(row, Mark):
+                    (found.during if row.at >= first else found.before)[row.kind] = row.text
+                elif row.at >= first:
+                    found.rows.append(row)
+        except Unpackable as error:
+            log.error("a series of device %s is not readable: %s", device_id, error)
+            continue
+        yield device_id, found
+
+
+def _write(resolution: Resolution, start: datetime, slices: dict[int, Slice]) -> None:
+    period = period_of(resolution, start)
+    at = when(resolution, start)
+    finer = FINER[resolution]
+    fresh = period_of(finer, start) == start
+    began = series_of(list(slices), resolution, period)
+    growing: list[tuple[int, bytes]] = []
+    new: list[GpuSeries] = []
+    for device_id, found in slices.items():
+        rolled = roll_up(at, found.rows)
+        if rolled is None:
+            continue
+        first = device_id not in began
+        packed = b""
+        for kind in MarkKind:
+            # Of what changed within the step, what held at its end counts for all of it.
+            text = found.during.get(kind, found.before.get(kind, ""))
+            # The first step of a finer series cannot tell what changed since the one before it.
+            if text if first else (kind in found.during or fresh):
+                packed += pack_mark(at, kind, text)
+        packed += pack_rolled(rolled)
+        if first:
+            new.append(
+                GpuSeries(device_id=device_id, resolution=resolution, start=period, packed=HEADER + packed)
+            )
+        else:
+            growing.append((began[device_id], packed))
+    append(growing)
+    GpuSeries.objects.bulk_create(new)
+
+
+def kept(resolution: Resolution) -> timedelta:
+    """For how long series of a resolution are kept, by the settings."""
+    days = {
+        Resolution.RAW: settings.GPU_SAMPLES_KEPT_DAYS,
+        Resolution.FIVE_MINUTES: settings.GPU_FIVE_MINUTES_KEPT_DAYS,
+        Resolution.HOUR: settings.GPU_HOURS_KEPT_DAYS,
+    }
+    return timedelta(days=days[resolution])
+
+
+def forget_old(now: datetime | None = None) -> int:
+    """Delete series whose whole period is older than they are kept for, and devices that nothing is
+    left of; returns how many rows. In pieces, so that nobody waits for the database meanwhile."""
+    now = now or timezone.now()
+    deleted = 0
+    for resolution in Resolution:
+        old = GpuSeries.objects.filter(
+            resolution=resolution, start__lt=now - kept(resolution) - PERIOD[resolution]
+        )
+        while deleted < MOST_DELETED:
+            ids = list(old.values_list("pk", flat=True)[:DELETED_TOGETHER])
+            if not ids:
+                break
+            GpuSeries.objects.filter(pk__in=ids).delete()
+            deleted += len(ids)
+    gone = GpuDevice.objects.filter(sampled_at__lt=now - kept(Resolution.HOUR), series=None)
+    ids = list(gone.values_list("pk", flat=True)[:DELETED_TOGETHER])
+    return deleted + GpuDevice.objects.filter(pk__in=ids).delete()[0]
