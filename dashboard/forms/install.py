@@ -80,7 +80,13 @@ class PlaceForm(forms.Form):
 
 
 class ReviewForm(forms.Form):
-    """The last step."""
+    """The last step. ``anyway`` is shown where the preflight found no room."""
+
+    anyway = forms.BooleanField(
+        label=_("Install anyway"),
+        required=False,
+        help_text=_("The pods wait, and say for what. That you chose this is kept in the audit."),
+    )
 
     reason = forms.CharField(
         label=_("Reason"),

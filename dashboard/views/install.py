@@ -18,6 +18,7 @@ from dashboard.access import actor, chosen_team
 from dashboard.forms.faults import place as put
 from dashboard.forms.install import ChooseForm, PlaceForm, QuickForm, ReviewForm
 from dashboard.presenters import profiles as words
+from dashboard.presenters.fit import fit_table
 from dashboard.presenters.parts import CodeLine, Finding, Link, numbered
 from dashboard.regions import page_or_region
 from deployments.commands import install as commands
@@ -25,6 +26,8 @@ from deployments.commands import profiles as profile_commands
 from deployments.commands import questions
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, InvalidInput, NotFound
+from deployments.domain.findings import blocking
+from deployments.domain.findings import from_json as finding_from_json
 from deployments.domain.sizing import size_stack
 from deployments.domain.spec import GpuVendor, ModelSpec, ServerSpec, StackSpec, spec_from_json
 from deployments.domain.states import FindingLevel, OperationKind, OperationState
@@ -218,6 +221,7 @@ def preflight(request: HttpRequest) -> HttpResponse:
     operation = _asked(request, draft, "preflight", OperationKind.PREFLIGHT)
     findings = _findings(operation)
     counts = {level: sum(item.level == level for item in findings) for level in FindingLevel}
+    blocked, may_go_on = _problems(operation)
     values = {
         "steps": _wizard(2, draft),
         "draft": draft,
@@ -225,7 +229,9 @@ def preflight(request: HttpRequest) -> HttpResponse:
         "running": operation is not None and not OperationState(operation.state).terminal,
         "findings": findings,
         "counts": [(level.value, count) for level, count in counts.items() if count],
-        "blocked": counts[FindingLevel.FAIL],
+        "blocked": blocked,
+        "may_go_on": may_go_on,
+        "fit": fit_table(operation.result.get("fit", {})) if operation else None,
         "source": request.get_full_path(),
         "back": reverse("install_place") + draft.query(),
         "review": reverse("install_review") + draft.query(preflight=operation.pk if operation else ""),
@@ -250,6 +256,16 @@ def _findings(operation: Operation | None) -> list[Finding]:
     ]
 
 
+def _problems(operation: Operation | None) -> tuple[int, bool]:
+    """How many findings stand in the way, and whether a person may go on all the same: what is missing
+    is room, which may come."""
+    if operation is None:
+        return 0, False
+    found = [finding_from_json(item) for item in operation.result.get("findings", [])]
+    problems = blocking(found)
+    return len(problems), bool(problems) and not blocking(found, anyway=True)
+
+
 def _to_place(request: HttpRequest, draft: Draft, error: InvalidInput | Conflict) -> HttpResponse:
     messages.error(request, f"{error.sentence} {error.remedy}".strip())
     return HttpResponseRedirect(reverse("install_place") + draft.query())
@@ -263,7 +279,7 @@ def review(request: HttpRequest) -> HttpResponse:
     before = _asked(request, draft, "preflight", OperationKind.PREFLIGHT)
     form = ReviewForm()
     refused: Conflict | InvalidInput | None = None
-    blocked = sum(item.level == FindingLevel.FAIL for item in _findings(before))
+    blocked, may_go_on = _problems(before)
     if request.method == "POST":
         form = ReviewForm(request.POST)
         try:
@@ -271,15 +287,18 @@ def review(request: HttpRequest) -> HttpResponse:
                 asked = _ask(who, draft, OperationKind.DIFF)
                 query = draft.query(preflight=before.pk if before else "", diff=asked.pk)
                 return HttpResponseRedirect(reverse("install_review") + query)
-            if blocked:
+            if blocked and not may_go_on:
                 raise Conflict(_("The preflight found a problem."), remedy=_("Solve it and check again."))
-            if form.is_valid():
+            if form.is_valid() and blocked and not form.cleaned_data["anyway"]:
+                form.add_error("anyway", _("Say that you want this, or solve the problem and check again."))
+            elif form.is_valid():
                 begun = commands.install(
                     who,
                     revision_id=draft.revision.pk,
                     cluster_id=draft.cluster.pk,
                     namespace=draft.namespace,
                     name=draft.name,
+                    anyway=bool(blocked),
                     reason=form.cleaned_data["reason"],
                 )
                 return HttpResponseRedirect(reverse("operation", args=[begun.pk]))
@@ -290,7 +309,8 @@ def review(request: HttpRequest) -> HttpResponse:
                 refused = error
     operation = _asked(request, draft, "diff", OperationKind.DIFF)
     values = _review(request, draft, operation)
-    values |= {"form": form, "refused": refused, "blocked": blocked, "before": before}
+    values |= {"form": form, "refused": refused, "before": before}
+    values |= {"blocked": blocked and not may_go_on, "may_go_on": may_go_on}
     wrong = request.method == "POST"
     status = 409 if isinstance(refused, Conflict) else 422 if wrong else 200
     return page_or_region(request, "install/review.html", "install/review_live.html", values, status=status)

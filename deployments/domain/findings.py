@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from deployments.domain.states import FindingLevel
@@ -31,6 +31,12 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def from_json(data: dict[str, Any]) -> Finding:
+    """The reverse of :meth:`Finding.to_json`."""
+    known = {field.name: data[field.name] for field in fields(Finding) if field.name in data}
+    return Finding(**{**known, "level": FindingLevel(data["level"])})
 
 
 def worst_first(findings: list[Finding]) -> list[Finding]:
