@@ -26,7 +26,7 @@ a row is a gap.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -274,7 +274,7 @@ class _Running:
         return Spread(self.low, self.total / self.weight, self.high) if self.weight else None
 
 
-def roll_up(at: int, rows: list[Sample] | list[Rolled]) -> Rolled | None:
+def roll_up(at: int, rows: Sequence[Sample | Rolled]) -> Rolled | None:
     """One roll-up of samples, or of finer roll-ups; None of nothing."""
     if not rows:
         return None
