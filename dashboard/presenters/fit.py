@@ -67,7 +67,7 @@ def _row(row: dict[str, Any], with_gpus: bool) -> NodeRow:
         css=css,
         icon=icon,
         verdict=verdict,
-        reasons="; ".join(row["reasons"]) if not row["takes"] else "",
+        reasons=_reasons(row),
         slots=slots,
         slots_text=text,
         cpu=row["cpu"] or _("cannot tell"),
@@ -88,6 +88,13 @@ def _verdict(row: dict[str, Any]) -> tuple[str, str, str]:
     if row["answer"] == "cannot_tell":
         return unknown.css, unknown.icon, str(unknown.label)
     return "dim", "x", _("Never") if row["never"] else _("Not now")
+
+
+def _reasons(row: dict[str, Any]) -> str:
+    if row["takes"] or not row["reasons"]:
+        return ""
+    said = "; ".join(row["reasons"])
+    return _("No server: %(why)s") % {"why": said} if row["chats"] else said
 
 
 def _slots(gpus: dict[str, int] | None) -> tuple[list[str], str]:

@@ -214,11 +214,11 @@ def summary(reason: Reason) -> str:
     return {
         Why.NOT_READY: "not ready",
         Why.CORDONED: "cordoned",
-        Why.TAINT: f"taint {reason.subject}",
+        Why.TAINT: f"with taint {reason.subject}",
         Why.SELECTOR: f"without label {reason.subject}",
         Why.AFFINITY: "outside the node affinity",
         Why.PODS: "full of pods",
-        Why.RESOURCE: f"{'too small in' if reason.never else 'short of'} {reason.subject}",
+        Why.RESOURCE: f"with too little {reason.subject}{'' if reason.never else ' free'}",
         Why.VOLUME: "away from the volume",
         Why.POD_AFFINITY: "away from the pods to stand beside",
         Why.ANTI_AFFINITY: "kept apart by anti-affinity",

@@ -97,7 +97,7 @@ def _evidence(fit: Fit, shape: PodShape, capacity: Capacity) -> str:
     if near is not None:
         parts.append(f"closest is {near.node.name}: {'; '.join(reason.text for reason in near.reasons[:3])}")
     else:
-        parts.append(f"each pod asks for {asks(shape)}")
+        parts.append(f"{'each' if len(fit.placed) > 1 else 'it'} asks for {asks(shape)}")
     if capacity.waiting:
         parts.append(f"{capacity.waiting} other pods wait for GPUs already")
     return "; ".join(parts)
