@@ -40,7 +40,8 @@ class ContentSecurityPolicy:
         port = f":{public.port}" if public.port else ""
         self.policy = (
             "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-            "form-action 'self'; frame-ancestors 'none'; "
+            # Browsers hold the redirect that answers a form to this, too: the one to the identity provider.
+            f"form-action 'self'{_origin(settings.OIDC_DISCOVERY_URL)}; frame-ancestors 'none'; "
             f"frame-src {public.scheme}://*.{settings.CHAT_DOMAIN}{port}"
         )
 
@@ -48,6 +49,11 @@ class ContentSecurityPolicy:
         response = self.get_response(request)
         response.headers.setdefault("Content-Security-Policy", self.policy)
         return response
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f" {parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
 class CompressPages(GZipMiddleware):

@@ -165,6 +165,7 @@ MFA_ALLOW_UNVERIFIED_EMAIL = True  # addresses come from invitations, not from a
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = _public.scheme != "https"
 SOCIALACCOUNT_ADAPTER = "dashboard.oidc.signin.SocialAccountAdapter"
 SOCIALACCOUNT_STORE_TOKENS = False
+OIDC_DISCOVERY_URL = ENV.oidc_discovery_url
 OIDC_NAME = ENV.oidc_name if ENV.oidc_discovery_url else ""
 OIDC_GROUPS_CLAIM = ENV.oidc_groups_claim
 OIDC_ROLES = ENV.oidc_roles
