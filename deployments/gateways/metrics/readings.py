@@ -294,7 +294,7 @@ def _utilisation(device: _Device) -> float | None:
     which says only whether any kernel ran."""
     ratio = device.get("ratio")
     if ratio is not None and ratio <= 1.05:
-        return min(100.0, ratio * 100)
+        return min(100.0, round(ratio * 100, 2))
     percent = device.get("util")
     return None if percent is None or percent > 105 else min(100.0, percent)
 
