@@ -11,13 +11,16 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from dashboard.presenters.parts import CodeLine, Fact
-from dashboard.presenters.states import DEEDS, Words
+from dashboard.presenters.states import AUDIT, DEEDS, Words
 from dashboard.presenters.times import exact
+from deployments.domain.actors import Actor
 from deployments.domain.diffing import line_diff, to_yaml_lines
 from deployments.domain.states import OperationKind, Outcome
 from deployments.ledger.audit_values import MASKED
 from deployments.models import AuditEntry
-from deployments.selectors.audit import EntryPage
+from deployments.selectors import audit as selector
+from deployments.selectors import scope
+from deployments.selectors.audit import EntryFilter, EntryPage
 
 # What was asked for, by the verb that the audit keeps. Ends of operations are added below.
 LABELS: dict[str, Words] = {
@@ -189,3 +192,24 @@ def as_record(entry: AuditEntry, values: Mapping[str, Any]) -> dict[str, Any]:
         "previous": entry.previous,
         "hash": entry.hash,
     }
+
+
+def filter_words(who: Actor, wanted: EntryFilter) -> list[Fact]:
+    """What a list is narrowed to, in words; none where it is not."""
+    clusters = dict(selector.clusters(who))
+    kind, pk = wanted.object_parts
+    found = [
+        (_("From"), exact(wanted.since) if wanted.since else ""),
+        (_("Before"), exact(wanted.until) if wanted.until else ""),
+        (_("Who"), wanted.who),
+        (
+            _("Team"),
+            next((row.name for row in scope.teams(who).filter(pk=wanted.team)), "") if wanted.team else "",
+        ),
+        (_("Action"), str(label(wanted.action)) if wanted.action else ""),
+        (_("Object"), f"{OBJECTS.get(kind, kind)} {selector.object_name(who, kind, pk)}" if kind else ""),
+        (_("Cluster"), clusters.get(wanted.cluster, "") if wanted.cluster else ""),
+        (_("Outcome"), str(AUDIT[Outcome(wanted.outcome)].label) if wanted.outcome else ""),
+        (_("Text"), wanted.text),
+    ]
+    return [Fact(name, value) for name, value in found if value]

@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
-from django.urls import path, reverse
+from django.urls import include, path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
@@ -52,7 +52,9 @@ def audit(request: HttpRequest) -> HttpResponse:
     )
     known = selector.clusters(who)
     opened = number(query.get("entry", ""))
-    page = next((selector.entry_page(who, row.sequence) for row in found.rows if row.sequence == opened), None)
+    page = next(
+        (selector.entry_page(who, row.sequence) for row in found.rows if row.sequence == opened), None
+    )
     values: dict[str, Any] = {
         "found": found,
         "lines": [presenter.line(row, dict(known)) for row in found.rows],
@@ -153,6 +155,7 @@ def verify(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("", audit, name="audit"),
+    path("", include("dashboard.views.audit_export")),
     path("seal", seal, name="audit_seal"),
     path("verify", verify, name="audit_verify"),
     path("<int:sequence>/", entry, name="audit_entry"),

@@ -35,6 +35,7 @@ FIELDS = (
 GENESIS = "0" * 64  # what the first entry follows
 
 MAX_DETAIL = 64 * 1024  # characters of ``before`` and of ``after``
+MAX_LOOKED_AT = 8 * 1024 * 1024  # of one text: beyond it not even its digest is taken of all of it
 MAX_DEPTH = 30
 # Beyond this, readers that have doubles only would see another number.
 EXACT = 2**53
@@ -109,7 +110,7 @@ def _plain(value: Any, depth: int) -> Any:
         }
     if depth < MAX_DEPTH and isinstance(value, list | tuple | set | frozenset):
         return [_plain(item, depth + 1) for item in value]
-    return text(value, MAX_DETAIL + 1)
+    return text(value, MAX_LOOKED_AT)
 
 
 def encode(value: Any) -> bytes:
