@@ -9,6 +9,7 @@ from django.db import connection
 
 _GROUND = import_module("deployments.migrations.0002_ground")
 _PROOF = import_module("deployments.migrations.0006_audit_proof")
+_TEAMS = import_module("deployments.migrations.0007_teams")
 
 
 def lay_rows() -> None:
@@ -16,6 +17,7 @@ def lay_rows() -> None:
     if not apps.get_model("deployments", "AuditHead").objects.exists():
         with connection.schema_editor() as editor:
             _GROUND.first_rows(apps, editor)
+            _TEAMS.fill_skeletons(apps, editor)
 
 
 def set_triggers(*, present: bool) -> None:
