@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from django.utils.translation import gettext as _
@@ -13,13 +13,15 @@ from dashboard.presenters import charts
 from dashboard.presenters.numbers import NBSP, cannot_tell, memory, percent
 from dashboard.presenters.parts import Column, Fact
 from dashboard.presenters.ranges import Range
-from dashboard.presenters.states import Words
+from dashboard.presenters.states import HEALTH, Look, Words
 from dashboard.presenters.times import exact
 from deployments.domain.gpus import Figure, SourceKind
+from deployments.domain.states import Health
 from deployments.models import GpuDevice
-from deployments.selectors.gpu_charts import Chart
+from deployments.selectors.gpu_charts import UNITS, Chart
 from deployments.selectors.gpu_nodes import NodeGpus
 from deployments.selectors.gpus import ClusterGpus, GpuRow, GpuTotals, Use
+from deployments.selectors.placements import Placement
 
 SAMPLED_EVERY = 15.0  # seconds
 REASONS_SHOWN = 4
@@ -59,6 +61,23 @@ FIGURES: tuple[tuple[Figure, Words], ...] = (
 TOP = {Figure.UTILISATION: 100.0, Figure.TEMPERATURE: 100.0}
 TICKS = 5  # on the time axis of a strip
 IDLE_BELOW = 1  # percent: a device that nobody holds and that does nothing is drawn as free
+
+
+# Without a way to sort: the devices of one deployment are few.
+PLAIN_COLUMNS = tuple(replace(column, sort="") for column in COLUMNS)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A loaded model and where it sits: ``share`` of a hundred parts on the GPU."""
+
+    pod: str
+    model: str
+    look: Look
+    word: str
+    share: float
+    sizes: str
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -348,6 +367,35 @@ def drawings(row: GpuRow, found: Sequence[Chart], span: Range) -> list[Drawing]:
             )
         )
     return made
+
+
+def together(rows: Sequence[GpuRow], figure: Figure, span: Range) -> Drawing:
+    """One figure of all devices of a deployment."""
+    title = dict(FIGURES)[figure]
+    most = TOP.get(figure, 0.0)
+    if figure is Figure.MEMORY:
+        most = round(max((row.memory_total or 0 for row in rows), default=0) / 2**30, 1)
+    label = _("%(title)s of each device, %(last)s. Arrow keys read single values.")
+    return Drawing(str(figure), title, UNITS[figure], most, label % {"title": title, "last": span.last})
+
+
+def placed(placement: Placement, wanted: bool) -> Placed:
+    """Where a loaded model sits: what is not on the GPU is no trouble where none was asked for."""
+    if placement.share >= 1:
+        health, word = Health.HEALTHY, _("On the GPU")
+    elif placement.share > 0:
+        health, word = Health.DEGRADED, _("Split %(ratio)s") % {"ratio": placement.placement.split()[-1]}
+    else:
+        health, word = (Health.FAILED if wanted else Health.STOPPED), _("On the CPU")
+    if not placement.fresh:
+        health = Health.UNKNOWN
+    sizes = _("%(gpu)s of %(all)s in GPU memory") % {
+        "gpu": memory(placement.size_vram),
+        "all": memory(placement.size),
+    }
+    return Placed(
+        placement.pod, placement.model, HEALTH[health], word, 100 * placement.share, sizes, placement.at
+    )
 
 
 def table(found: Sequence[Chart]) -> list[TableRow]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -15,11 +15,12 @@ from django.views.decorators.http import require_GET
 from dashboard.access import actor
 from dashboard.presenters import gpus as words
 from dashboard.presenters import ranges
-from dashboard.presenters.parts import ordering
+from dashboard.presenters.parts import Link, ordering
 from dashboard.regions import page_or_region, wants_region, watches
 from dashboard.views.operations import number
 from deployments.domain.actors import Actor
 from deployments.domain.gpus import Figure
+from deployments.models import Deployment
 from deployments.selectors import gpu_charts, lookup
 from deployments.selectors import gpus as selector
 from deployments.selectors.gpu_nodes import node_gpus
@@ -29,6 +30,7 @@ NODES_SHOWN = 12
 PRODUCTS_SHOWN = 50
 TABLE_ROWS = 48
 MOST_LINES = 16
+SPARK_SPAN = timedelta(hours=6)
 
 
 @require_GET
@@ -144,6 +146,39 @@ def deployment_figures(request: HttpRequest, pk: int) -> HttpResponse:
     named = {row.id: words.name(row) for row in held}
     lines = [{"name": named[key], str(figure): values} for key, values in found.lines.items()]
     return _json(found, lines)
+
+
+def gpus_section(request: HttpRequest, deployment: Deployment) -> dict[str, Any]:
+    """The devices of a deployment for its page: where its models sit, figures now and over time."""
+    who, now = actor(request), timezone.now()
+    span = ranges.chosen(request.GET.get("range", ""))
+    found = selector.deployment_gpus(who, deployment, now)
+    asked = request.GET.get("figure", "")
+    figure = Figure(asked) if asked in set(Figure) else Figure.UTILISATION
+    values = reverse("deployment_gpu_figures", args=[deployment.pk])
+    return {
+        "live": watches(f"deployment:{deployment.pk}", f"gpus:{deployment.cluster_id}"),
+        "gpus": found,
+        "rows": found.rows,
+        "columns": words.PLAIN_COLUMNS,
+        "placements": [words.placed(each, found.wanted) for each in found.placements],
+        "reasons": words.reasons([found.cluster]) if found.wanted or found.rows else [],
+        "drawings": [words.together(found.rows, figure, span)] if found.rows else [],
+        "figures": f"{values}?range={span.key}&figure={figure}",
+        "span": span,
+        "ranges": ranges.links(span, lambda key: _address(request, range=key)),
+        "kinds": [
+            Link(title, _address(request, figure=str(kind)), kind is figure) for kind, title in words.FIGURES
+        ],
+        "fewer": len(found.rows) > MOST_LINES,
+        "most_lines": MOST_LINES,
+    }
+
+
+def sparks(who: Actor, deployment_ids: list[int]) -> dict[int, list[float | None]]:
+    """How busy the devices of each deployment were over the last hours: three queries for a page."""
+    now = timezone.now()
+    return gpu_charts.deployment_sparklines(who, deployment_ids, now - SPARK_SPAN, now)
 
 
 def _charts(who: Actor, pk: int, span: ranges.Range, now: datetime, points: int) -> list[gpu_charts.Chart]:

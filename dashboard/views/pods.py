@@ -31,7 +31,7 @@ from deployments.selectors import pods as selector
 PODS_PER_PAGE = 50
 EVENTS_PER_PAGE = 25
 STALE_SECONDS = 180
-KEPT = ("sort", "page", "type")  # parameters of a section that its live region keeps
+KEPT = ("sort", "page", "type", "range", "figure")  # parameters of a section that its live region keeps
 
 
 def kept(request: HttpRequest) -> str:

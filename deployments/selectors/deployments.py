@@ -107,6 +107,7 @@ class DeploymentPage:
     last_chat: Operation | None
     checking: Operation | None
     kinds: dict[str, int]
+    gpus: int
     releases: int
 
 
@@ -134,6 +135,7 @@ def deployment_page(actor: Actor, pk: int) -> DeploymentPage:
         last_chat=chats.filter(state=OperationState.SUCCEEDED, result__has_key="chat").first(),
         checking=chats.filter(kind=OperationKind.CHECK_CHAT).first(),
         kinds=dict(kinds),
+        gpus=deployment.gpus.count(),
         releases=deployment.releases.count(),
     )
 

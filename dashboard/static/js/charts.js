@@ -159,6 +159,7 @@ class Chart {
       tzDate: (at) => uPlot.tzDate(new Date(at * 1000), 'Etc/UTC'),
       hooks: {
         drawClear: [(plot) => this.fillGaps(plot)],
+        draw: [(plot) => this.nameGaps(plot)],
         setCursor: [(plot) => this.say(plot.cursor.left < 0 ? null : plot.cursor.idx)],
         setSeries: [(_, at) => this.focus(at)],
       },
@@ -172,14 +173,24 @@ class Chart {
     if (!this.gaps.length || times.length < 2) return;
     ctx.save();
     ctx.fillStyle = hatch(ctx, devicePixelRatio);
-    for (const [first, last] of this.gaps) {
-      const left = plot.valToPos(times[Math.max(0, first - 1)], 'x', true);
-      const right = plot.valToPos(times[Math.min(times.length - 1, last + 1)], 'x', true);
-      ctx.fillStyle = hatch(ctx, devicePixelRatio);
-      ctx.fillRect(left, bbox.top, right - left, bbox.height);
+    for (const [left, right] of this.places(plot)) ctx.fillRect(left, bbox.top, right - left, bbox.height);
+    ctx.restore();
+  }
+
+  nameGaps(plot) {
+    const { ctx, bbox } = plot;
+    ctx.save();
+    for (const [left, right] of this.places(plot)) {
       if (right - left > GAP_LABEL * devicePixelRatio) this.name(ctx, (left + right) / 2, bbox.top + bbox.height / 2);
     }
     ctx.restore();
+  }
+
+  // Where the gaps lie on the canvas: from the last value before each to the first one after it.
+  places(plot) {
+    const [times] = plot.data;
+    const at = (place) => plot.valToPos(times[Math.min(times.length - 1, Math.max(0, place))], 'x', true);
+    return this.gaps.map(([first, last]) => [at(first - 1), at(last + 1)]);
   }
 
   name(ctx, x, y) {
@@ -207,7 +218,7 @@ class Chart {
     let place = at;
     if (place === null || place === undefined) {
       place = times.length - 1;
-      if (single) while (place > 0 && lines[0][place] === null) place -= 1;
+      while (place > 0 && lines.every((each) => each[place] === null)) place -= 1;
     }
     const known = lines.map((each) => each[place]).filter((each) => each !== null && each !== undefined);
     const when = at === null ? words.newest : moment(times[place], this.every);
