@@ -26,6 +26,7 @@ STEPS: Mapping[str, Words] = {
     "check": gettext_lazy("Check with one token"),
     "stop": gettext_lazy("Stop what runs"),
     "delete": gettext_lazy("Delete the objects"),
+    "delete_model": gettext_lazy("Delete the model from each volume"),
     "data": gettext_lazy("See to the model data"),
     "namespace": gettext_lazy("See to the namespace"),
     "reach": gettext_lazy("Reach the API server"),

@@ -1,10 +1,12 @@
-"""Pages: changes of an installed stack that need no other revision. Scale, restart, roll back."""
+"""Pages: changes of an installed stack that need no other revision. Scale, restart, roll back, a
+model deleted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from django import forms
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import path, reverse
@@ -13,17 +15,20 @@ from django.views.decorators.http import require_http_methods
 
 from dashboard.access import actor
 from dashboard.forms.changes import ReasonForm, RestartForm, ScaleForm
+from dashboard.forms.clusters import RemoveForm
 from dashboard.forms.faults import place
 from dashboard.presenters import profiles as words
 from deployments.commands.applied import applied
+from deployments.commands.delete_model import delete_model as begin_delete
 from deployments.commands.restart import restart as begin_restart
 from deployments.commands.roll_back import roll_back as begin_roll_back
 from deployments.commands.scale import scale as begin_scale
-from deployments.domain.errors import Conflict, InvalidInput
+from deployments.domain.errors import Conflict, InvalidInput, NotFound
 from deployments.domain.spec import StackSpec, spec_from_json
 from deployments.models import Operation
 from deployments.policies import Action
 from deployments.selectors import deployments as selector
+from deployments.selectors.models import stored_models
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -91,12 +96,36 @@ def roll_back(request: HttpRequest, pk: int, release_number: int) -> HttpRespons
     )
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
+def delete_model(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask before a model is deleted from the volumes; its name is typed. ``model`` is in the address."""
+    who = actor(request)
+    row, _release = applied(who, pk, Action.DELETE_MODEL)
+    name = request.GET.get("model", "")
+    stored = next((each for each in stored_models(row) if each.name == name), None)
+    if stored is None:
+        raise NotFound(_("This model was not seen on the deployment's volumes."))
+    form = RemoveForm(request.POST if request.method == "POST" else None)
+    values = {"deployment": row, "stored": stored}
+    return _asked(
+        request,
+        form,
+        "deployments/delete_model.html",
+        values,
+        lambda given: begin_delete(
+            who, deployment_id=pk, model=name, confirmation=given["confirm"], reason=given["reason"]
+        ),
+        {"confirmation": "confirm"},
+    )
+
+
 def _asked(
     request: HttpRequest,
-    form: ReasonForm,
+    form: forms.Form,
     template: str,
     values: dict[str, Any],
     begin: Callable[[dict[str, Any]], Operation],
+    fields: Mapping[str, str] | None = None,
 ) -> HttpResponse:
     """The question, or the operation that its answer begins; a refusal stands in the question."""
     status = 200
@@ -106,7 +135,7 @@ def _asked(
             try:
                 operation = begin(form.cleaned_data)
             except InvalidInput as error:
-                place(form, error)
+                place(form, error, fields)
             except Conflict as error:
                 place(form, error)
                 status = 409
@@ -142,5 +171,6 @@ def _objects(manifests: list[dict[str, Any]]) -> set[str]:
 urlpatterns = [
     path("<int:pk>/scale", scale, name="deployment_scale"),
     path("<int:pk>/restart", restart, name="deployment_restart"),
+    path("<int:pk>/models/delete", delete_model, name="deployment_delete_model"),
     path("<int:pk>/releases/<int:release_number>/roll-back", roll_back, name="deployment_roll_back"),
 ]

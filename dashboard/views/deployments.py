@@ -19,7 +19,6 @@ from dashboard.presenters.parts import CodeLine, Column, Evidence, Link, numbere
 from dashboard.presenters.progress import running_item
 from dashboard.presenters.states import HEALTH
 from dashboard.regions import page_or_region, wants_region, watches
-from dashboard.views.gpus import gpus_section, sparks
 from dashboard.views.operations import number, proof_facts
 from dashboard.views.pods import events_section, kept, pods_section
 from deployments.commands import install, questions
@@ -31,6 +30,7 @@ from deployments.models import Deployment, Release, User
 from deployments.policies import NEEDS, Action, may
 from deployments.selectors import deployments as selector
 from deployments.selectors import lookup, scope
+from deployments.selectors.models import stored_models
 from deployments.selectors.operations import pulls_of
 
 PER_PAGE = 25
@@ -39,13 +39,12 @@ COLUMNS = (
     Column(gettext_lazy("Name"), "name"),
     Column(gettext_lazy("Health"), "health"),
     Column(gettext_lazy("Model")),
-    Column(gettext_lazy("GPUs, 6 h")),
     Column(gettext_lazy("Cluster, namespace"), "cluster"),
     Column(gettext_lazy("Team"), "team"),
     Column(gettext_lazy("Revision"), "revision"),
     Column(gettext_lazy("Since"), "since", numeric=True),
 )
-TABS = ("pods", "model", "gpus", "chat", "events", "releases", "configuration")
+TABS = ("pods", "model", "chat", "events", "releases", "configuration")
 
 
 @require_GET
@@ -67,9 +66,6 @@ def deployments(request: HttpRequest) -> HttpResponse:
         spec = selector.spec_of(row.revision.spec)
         model = spec.model.reference if spec else ""
         rows.append({"row": row, "model": model, "work": selector.under_way(row)})
-    busy = sparks(who, [item["row"].pk for item in rows])
-    for item in rows:
-        item["busy"] = busy.get(item["row"].pk, [])
     values = {
         "page": page,
         "rows": rows,
@@ -119,6 +115,7 @@ def deployment(request: HttpRequest, pk: int) -> HttpResponse:
             "uninstall": may(who, Action.UNINSTALL, page.deployment.team_id),
             "check": may(who, Action.CHECK, page.deployment.team_id),
             "change": may(who, Action.SCALE, page.deployment.team_id),
+            "delete_model": may(who, Action.DELETE_MODEL, page.deployment.team_id),
         },
         "changing": any(row.kind != OperationKind.PULL for row in page.under_way),
         "checking": bool(page.checking and page.checking.state in ACTIVE),
@@ -153,7 +150,6 @@ def _section(request: HttpRequest, page: selector.DeploymentPage, tab: str, here
     links = [
         Link(_("Pods"), f"{here}?tab=pods", tab == "pods", page.kinds.get("Pod", 0)),
         Link(_("Model"), f"{here}?tab=model", tab == "model"),
-        Link(_("GPUs"), f"{here}?tab=gpus", tab == "gpus", page.gpus),
         Link(_("Chat"), f"{here}?tab=chat", tab == "chat"),
         Link(_("Logs"), reverse("deployment_logs", args=[row.pk])),
         Link(_("Events"), f"{here}?tab=events", tab == "events", page.kinds.get("Event", 0)),
@@ -169,9 +165,8 @@ def _section(request: HttpRequest, page: selector.DeploymentPage, tab: str, here
         values["stores"] = stack.stores(row, pods)
         values["pulls"] = selector.pulls(row)
         values["model"] = spec.model.reference if spec else ""
+        values["stored"] = stored_models(row)
         values["proof"] = proof_facts(page.last_chat.result.get("chat")) if page.last_chat else []
-    elif tab == "gpus":
-        values |= gpus_section(request, row)
     elif tab == "chat":
         values |= _chat(page, spec)
         if not values["chat_reason"]:

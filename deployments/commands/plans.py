@@ -12,6 +12,7 @@ STEPS: dict[OperationKind, list[str]] = {
     OperationKind.RESTART: ["apply", "start", "pull", "ready", "check"],
     OperationKind.UNINSTALL: ["stop", "delete", "data", "namespace"],
     OperationKind.PULL: ["pull"],
+    OperationKind.DELETE_MODEL: ["delete_model"],
     OperationKind.CHECK_CHAT: ["check"],
     OperationKind.CHECK_CONNECTION: ["reach", "identify", "rights"],
     OperationKind.PREFLIGHT: ["preflight"],

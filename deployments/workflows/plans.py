@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from deployments.commands.plans import STEPS
 from deployments.domain.states import EPHEMERAL, OperationKind, Queue
-from deployments.workflows import chat, connection, install, pull, questions, remove
+from deployments.workflows import chat, connection, delete_model, install, pull, questions, remove
 from deployments.workflows.engine import MAX_ATTEMPTS, Done, Plan, Run, Step, Wait
 
 _Function = Callable[[Run], Done | Wait]
@@ -20,6 +20,7 @@ _FUNCTIONS: dict[OperationKind, list[_Function]] = {
     OperationKind.RESTART: _APPLY,
     OperationKind.UNINSTALL: [remove.stop, remove.delete, remove.data, remove.namespace],
     OperationKind.PULL: [pull.pull],
+    OperationKind.DELETE_MODEL: [delete_model.delete],
     OperationKind.CHECK_CHAT: [chat.check],
     OperationKind.CHECK_CONNECTION: [connection.reach, connection.identify, connection.rights],
     OperationKind.PREFLIGHT: [questions.preflight],

@@ -1,5 +1,5 @@
 """The cheap checks that only asking can answer: does Ollama answer in each pod, is the model there,
-does the chat's page answer. No token is generated: that would hold GPU memory.
+what of it is on a GPU, does the chat's page answer. No token is generated: that would hold GPU memory.
 
 A pod that lost its model (a new volume, a new node, somebody deleted it) gets it pulled again, and
 the audit says that Pilothouse did so.
@@ -11,12 +11,13 @@ import logging
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from deployments.commands.pulls import ensure_pull
 from deployments.domain.actors import PILOTHOUSE
 from deployments.domain.errors import ClusterError, ModelError, PilothouseError
+from deployments.domain.modelname import same_model
 from deployments.domain.spec import StackSpec, spec_from_json
 from deployments.domain.states import ACTIVE, CHANGING, OperationKind, OperationState
 from deployments.gateways.kubernetes import ClusterClient
@@ -24,11 +25,14 @@ from deployments.ledger.announce import announce
 from deployments.models import Deployment, Operation
 from deployments.workflows.access import client_for
 from deployments.workflows.chat import chat_page
+from deployments.workflows.placement import loaded_in
 from deployments.workflows.servers import ServerPod, ollama, server_pods
 
 log = logging.getLogger(__name__)
 
 ASK_TIMEOUT = 5.0
+LOOKED_BACK = 20  # operations
+MODELS_KEPT = 100  # of one volume
 
 
 def probe(deployment_id: int) -> None:
@@ -66,12 +70,19 @@ def _ask(
         if pod.phase != "Running":
             continue
         try:
-            present = ollama(client, deployment, pod.name).has(spec.model.reference, timeout=ASK_TIMEOUT)
+            server = ollama(client, deployment, pod.name)
+            models = server.tags(timeout=ASK_TIMEOUT)
         except (ClusterError, ModelError) as error:
             log.debug("%s did not answer: %s", pod.name, error.sentence)
             continue
         answering = True
-        found[pod.name] = {"model_present": present, "volume": pod.volume, "at": at}
+        found[pod.name] = {
+            "model_present": any(same_model(model.name, spec.model.reference) for model in models),
+            "models": [{"name": model.name, "size": model.size} for model in models[:MODELS_KEPT]],
+            "volume": pod.volume,
+            "at": at,
+            **loaded_in(server, ASK_TIMEOUT),
+        }
     answers: dict[str, Any] = {"server": {"answers": answering, "at": at}, "pods": found}
     if spec.chat.enabled and spec.chat.replicas:
         try:
@@ -98,6 +109,8 @@ def _mend(deployment: Deployment, spec: StackSpec, pods: list[ServerPod], answer
     operations = Operation.objects.filter(deployment=deployment)
     if operations.filter(state__in=ACTIVE, kind__in=CHANGING).exists():
         return
+    if _deleted_on_purpose(operations, spec.model.reference):
+        return
     installed = operations.filter(
         kind__in=[OperationKind.INSTALL, OperationKind.UPGRADE], state=OperationState.SUCCEEDED
     ).exists()
@@ -116,3 +129,16 @@ def _mend(deployment: Deployment, spec: StackSpec, pods: list[ServerPod], answer
             model=spec.model.reference,
             insecure=spec.model.insecure,
         )
+
+
+def _deleted_on_purpose(operations: QuerySet[Operation], model: str) -> bool:
+    """Whether somebody deleted the model, and nothing that would bring it back was asked for since."""
+    last = operations.filter(kind__in=CHANGING | {OperationKind.PULL, OperationKind.DELETE_MODEL}).order_by(
+        "-pk"
+    )
+    for operation in last[:LOOKED_BACK]:
+        if operation.kind != OperationKind.DELETE_MODEL:
+            return False
+        if operation.state != OperationState.FAILED and same_model(operation.request["model"], model):
+            return True
+    return False

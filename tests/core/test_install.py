@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from deployments.commands.delete_model import delete_model
 from deployments.commands.install import install, upgrade
 from deployments.commands.operations import cancel, retry
 from deployments.commands.profiles import create_profile
@@ -19,7 +20,7 @@ from deployments.commands.roll_back import roll_back
 from deployments.commands.scale import scale
 from deployments.commands.uninstall import uninstall
 from deployments.domain.actors import Actor
-from deployments.domain.errors import Conflict, InvalidInput
+from deployments.domain.errors import Conflict, InvalidInput, NotFound
 from deployments.domain.spec import (
     ChatSpec,
     ModelSpec,
@@ -33,9 +34,11 @@ from deployments.domain.states import OperationKind, OperationState, Queue
 from deployments.ledger import transitions
 from deployments.ledger.verification import first_broken
 from deployments.models import AuditEntry, Cluster, Deployment, Operation, PullProgress, Team
+from deployments.selectors.models import stored_models
 from deployments.workflows.engine import run_operation
 from deployments.workflows.keeper import keeper
 from deployments.workflows.plans import PLANS
+from deployments.workflows.probe import probe
 from tests.core.conftest import connected
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from tests.working import work_off
@@ -294,6 +297,41 @@ def test_a_restart_replaces_pods_and_a_roll_back_brings_back_what_was_applied(
     assert names(world, "/apis/apps/v1/namespaces/back/deployments") == set(), (
         "what it does not have is pruned"
     )
+
+
+def test_a_model_is_deleted_for_good_until_somebody_asks_for_it_again(
+    owner: Actor, team: Team, cluster: Cluster
+) -> None:
+    install = work_off(begin(owner, team, cluster, StackSpec(), "models"))
+    deployment = Deployment.objects.get(pk=install.deployment_id)
+    larger = create_profile(
+        owner, team_id=team.pk, name="larger", spec=replace(StackSpec(), model=ModelSpec(tag="7b"))
+    )
+    work_off(upgrade(owner, deployment_id=deployment.pk, revision_id=larger.pk))
+
+    def there() -> dict[str, bool]:
+        probe(deployment.pk)
+        deployment.refresh_from_db()
+        return {model.name: model.served for model in stored_models(deployment)}
+
+    assert there() == {"deepseek-r1:7b": True, "deepseek-r1:1.5b": False}
+    old, new = "deepseek-r1:1.5b", "deepseek-r1:7b"
+    with pytest.raises(InvalidInput, match="to confirm"):
+        delete_model(owner, deployment_id=deployment.pk, model=old, confirmation="r1")
+    with pytest.raises(NotFound):
+        delete_model(owner, deployment_id=deployment.pk, model="llama3:8b", confirmation="llama3:8b")
+    for model in (old, new):
+        gone = work_off(
+            delete_model(owner, deployment_id=deployment.pk, model=model, confirmation=model, reason="space")
+        )
+        assert gone.state == OperationState.SUCCEEDED, (gone.failure, gone.failure_answered)
+    assert there() == {}
+    assert not Operation.objects.filter(pk__gt=gone.pk).exists(), "nobody pulls what was deleted on purpose"
+    entry = AuditEntry.objects.filter(action="model.delete").order_by("sequence").last()
+    assert entry.before["served"] is True and entry.before["bytes"] > 4_000_000_000
+    again = work_off(restart(owner, deployment_id=deployment.pk))
+    assert again.state == OperationState.SUCCEEDED, (again.failure, again.failure_answered)
+    assert there() == {new: True}
 
 
 def test_a_foreign_object_under_our_name_is_left_alone(

@@ -164,3 +164,58 @@ def test_viewers_and_strangers_change_nothing(
     client.force_login(rows.person("stranger", Team.objects.create(name="Other", slug="other")))
     assert client.get(here).status_code == client.post(here, given).status_code == 404
     assert not Operation.objects.exists()
+
+
+# Models -------------------------------------------------------------------------------------------
+def lies(deployment: Deployment, *names: str, volume: str = "claim:a") -> None:
+    """As if a probe had found these models on a volume."""
+    models = [{"name": name, "size": 4_700_000_000} for name in names]
+    Deployment.objects.filter(pk=deployment.pk).update(
+        probes={"pods": {f"{deployment.name}-server-0": {"models": models, "volume": volume}}}
+    )
+
+
+def test_a_model_is_deleted_after_its_name_was_typed(
+    signed_in: Client, deployment: Deployment, sent: list[tuple[int, str]]
+) -> None:
+    applied(deployment)
+    lies(deployment, "deepseek-r1:1.5b", "hf.co/a/b:Q4")
+    page = html(signed_in, f"/deployments/{deployment.pk}/?tab=model")
+    where = f"/deployments/{deployment.pk}/models/delete?model="
+    assert f'href="{where}hf.co%2Fa%2Fb%3AQ4"' in page and "4.7\u00a0GB" in page
+    assert "answers with this model" in html(signed_in, f"{where}deepseek-r1%3A1.5b")
+    assert "answers with this model" not in html(signed_in, f"{where}hf.co%2Fa%2Fb%3AQ4")
+    html(signed_in, f"{where}unknown", 404)
+    wrong = signed_in.post(f"{where}hf.co%2Fa%2Fb%3AQ4", {"confirm": "r1"})
+    assert wrong.status_code == 422 and "Type hf.co/a/b:Q4 to confirm." in wrong.content.decode()
+    answer = signed_in.post(f"{where}hf.co%2Fa%2Fb%3AQ4", {"confirm": "hf.co/a/b:Q4", "reason": "space"})
+    operation = Operation.objects.get()
+    assert answer["Location"] == f"/operations/{operation.pk}/"
+    assert operation.request == {"model": "hf.co/a/b:Q4"}
+    entry = AuditEntry.objects.get(action="model.delete")
+    assert entry.before["bytes"] == 4_700_000_000 and entry.reason == "space"
+
+
+def test_a_model_that_others_answer_with_stays(signed_in: Client, deployment: Deployment) -> None:
+    applied(deployment)
+    lies(deployment, "deepseek-r1:1.5b")
+    other = rows.deployment(deployment.revision, deployment.cluster, "r2")
+    lies(other, "deepseek-r1:1.5b")
+    page = html(signed_in, f"/deployments/{deployment.pk}/?tab=model")
+    assert "also served by r2" in " ".join(page.split()) and "models/delete" not in page
+    where = f"/deployments/{deployment.pk}/models/delete?model=deepseek-r1%3A1.5b"
+    answer = signed_in.post(where, {"confirm": "deepseek-r1:1.5b"})
+    assert answer.status_code == 409 and "r2 answers with this model" in answer.content.decode()
+    rows.operation(deployment, OperationKind.UPGRADE)
+    other.delete()
+    answer = signed_in.post(where, {"confirm": "deepseek-r1:1.5b"})
+    assert answer.status_code == 409 and "under way" in answer.content.decode()
+
+
+def test_an_operator_deletes_no_model(client: Client, team: Team, deployment: Deployment) -> None:
+    applied(deployment)
+    lies(deployment, "deepseek-r1:1.5b")
+    client.force_login(rows.person("otto", team, Role.OPERATOR))
+    assert "models/delete" not in html(client, f"/deployments/{deployment.pk}/?tab=model")
+    where = f"/deployments/{deployment.pk}/models/delete?model=deepseek-r1%3A1.5b"
+    assert client.post(where, {"confirm": "deepseek-r1:1.5b"}).status_code == 403
