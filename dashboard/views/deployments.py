@@ -19,6 +19,7 @@ from dashboard.presenters.parts import CodeLine, Column, Evidence, Link, numbere
 from dashboard.presenters.progress import running_item
 from dashboard.presenters.states import HEALTH
 from dashboard.regions import page_or_region, wants_region, watches
+from dashboard.views.gpus import gpus_section, sparks
 from dashboard.views.operations import number, proof_facts
 from dashboard.views.pods import events_section, kept, pods_section
 from deployments.commands import install, questions
@@ -39,12 +40,13 @@ COLUMNS = (
     Column(gettext_lazy("Name"), "name"),
     Column(gettext_lazy("Health"), "health"),
     Column(gettext_lazy("Model")),
+    Column(gettext_lazy("GPUs, 6 h")),
     Column(gettext_lazy("Cluster, namespace"), "cluster"),
     Column(gettext_lazy("Team"), "team"),
     Column(gettext_lazy("Revision"), "revision"),
     Column(gettext_lazy("Since"), "since", numeric=True),
 )
-TABS = ("pods", "model", "chat", "events", "releases", "configuration")
+TABS = ("pods", "model", "gpus", "chat", "events", "releases", "configuration")
 
 
 @require_GET
@@ -66,6 +68,9 @@ def deployments(request: HttpRequest) -> HttpResponse:
         spec = selector.spec_of(row.revision.spec)
         model = spec.model.reference if spec else ""
         rows.append({"row": row, "model": model, "work": selector.under_way(row)})
+    busy = sparks(who, [item["row"].pk for item in rows])
+    for item in rows:
+        item["busy"] = busy.get(item["row"].pk, [])
     values = {
         "page": page,
         "rows": rows,
@@ -150,6 +155,7 @@ def _section(request: HttpRequest, page: selector.DeploymentPage, tab: str, here
     links = [
         Link(_("Pods"), f"{here}?tab=pods", tab == "pods", page.kinds.get("Pod", 0)),
         Link(_("Model"), f"{here}?tab=model", tab == "model"),
+        Link(_("GPUs"), f"{here}?tab=gpus", tab == "gpus", page.gpus),
         Link(_("Chat"), f"{here}?tab=chat", tab == "chat"),
         Link(_("Logs"), reverse("deployment_logs", args=[row.pk])),
         Link(_("Events"), f"{here}?tab=events", tab == "events", page.kinds.get("Event", 0)),
@@ -167,6 +173,8 @@ def _section(request: HttpRequest, page: selector.DeploymentPage, tab: str, here
         values["model"] = spec.model.reference if spec else ""
         values["stored"] = stored_models(row)
         values["proof"] = proof_facts(page.last_chat.result.get("chat")) if page.last_chat else []
+    elif tab == "gpus":
+        values |= gpus_section(request, row)
     elif tab == "chat":
         values |= _chat(page, spec)
         if not values["chat_reason"]:
