@@ -8,6 +8,7 @@ from typing import Any
 from deployments.domain.errors import ClusterError
 from deployments.domain.findings import Finding, worst_first
 from deployments.domain.sizing import library_bytes
+from deployments.domain.spec import StorageMode
 from deployments.gateways.kubernetes import ClusterClient
 from deployments.workflows.checks.gpus import gpus
 from deployments.workflows.checks.ingress import ingress
@@ -44,29 +45,56 @@ def report(client: ClusterClient, stack: Stack, *, create_namespace: bool, simul
     if live is not None:
         found += names(client, stack)
         found += limits(client, stack, live)
+    fit = _cluster_wide(client, stack, found, simulated=simulated, namespace_exists=live is not None)
+    found += ingress(client, stack)
+    found += [
+        Finding("sizing", WARN, note, source="profile", remedy="Change it in the profile if it is not meant.")
+        for note in stack.sizing.notes
+        if not note.startswith("The claim of")  # the claim's check says it with its remedy
+    ]
+    return Report(worst_first(found), fit)
+
+
+def cluster_report(client: ClusterClient, stack: Stack, *, simulated: bool) -> Report:
+    """What concerns the cluster alone: would a stack of this size find what it needs. Its name and
+    namespace mean nothing. Raises as :func:`report` does."""
+    found: list[Finding] = [*version(client), *rights(client, stack, make_namespace=True)]
+    existing = stack.spec.storage.mode is StorageMode.EXISTING
+    fit = _cluster_wide(
+        client, stack, found, simulated=simulated, namespace_exists=False, with_storage=not existing
+    )
+    if stack.spec.ingress.enabled and stack.spec.ingress.host:
+        found += ingress(client, stack)
+    return Report(worst_first(found), fit)
+
+
+def _cluster_wide(
+    client: ClusterClient,
+    stack: Stack,
+    found: list[Finding],
+    *,
+    simulated: bool,
+    namespace_exists: bool,
+    with_storage: bool = True,
+) -> dict[str, Any]:
+    """Registries, storage, room and GPUs, added to what was found; returns the table by node."""
     promised = 0
     if simulated:
         found.append(practice())
     else:
         said, promised = model(stack)
         found += [said, *images(stack)]
-    found += storage(client, stack, live is not None, promised or library_bytes(stack.spec))
-    found += ingress(client, stack)
+    if with_storage:
+        found += storage(client, stack, namespace_exists, promised or library_bytes(stack.spec))
     placed = room(client, stack)
     of_gpus = list(gpus(placed))
     # Where no node offers the GPUs at all, that is the one sentence to read.
     nobody = any(finding.check == "device_plugin" and finding.level is FAIL for finding in of_gpus)
     found += [finding for finding in placed.findings if not (nobody and finding.check == "fit")]
     found += of_gpus
-    found += [
-        Finding("sizing", WARN, note, source="profile", remedy="Change it in the profile if it is not meant.")
-        for note in stack.sizing.notes
-        if not note.startswith("The claim of")  # the claim's check says it with its remedy
-    ]
-    fit = {}
-    if placed.server is not None and placed.shape is not None:
-        fit = table(placed.nodes, placed.server, placed.chat, placed.shape, placed.gpu)
-    return Report(worst_first(found), fit)
+    if placed.server is None or placed.shape is None:
+        return {}
+    return table(placed.nodes, placed.server, placed.chat, placed.shape, placed.gpu)
 
 
 def answered_nothing(error: ClusterError) -> Report:

@@ -15,6 +15,7 @@ from deployments.domain.errors import (
     ManifestRefused,
     ObjectMissing,
 )
+from deployments.domain.spec import Secrets, StackSpec, spec_from_json
 from deployments.domain.states import FindingLevel
 from deployments.gateways.kubernetes import ClusterClient, ObjectRef
 from deployments.manifests.masking import mask_secrets
@@ -23,7 +24,7 @@ from deployments.models import Revision
 from deployments.workflows import preflight as checks
 from deployments.workflows.access import client_for
 from deployments.workflows.engine import Done, Run
-from deployments.workflows.stack import Stack, build, digest_key
+from deployments.workflows.stack import Stack, build, digest_key, of_spec
 
 # What the server adds to every object and nobody decides.
 SERVER_SIDE = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink")
@@ -31,10 +32,13 @@ SERVER_SIDE = ("managedFields", "resourceVersion", "generation", "uid", "creatio
 
 def preflight(run: Run) -> Done:
     """The findings, also when the cluster cannot be asked: that is the first of them."""
+    client, request, simulated = client_for(run.cluster), run.operation.request, run.cluster.simulated
     try:
-        report = checks.report(
-            client_for(run.cluster), _stack(run), create_namespace=True, simulated=run.cluster.simulated
-        )
+        if request.get("cluster_only"):
+            spec = spec_from_json(request["spec"])
+            report = checks.cluster_report(client, _nowhere(spec, request["namespace"]), simulated=simulated)
+        else:
+            report = checks.report(client, _stack(run), create_namespace=True, simulated=simulated)
     except (ClusterUnreachable, CredentialRefused) as error:
         report = checks.answered_nothing(error)
     levels = [finding.level for finding in report.findings]
@@ -69,6 +73,13 @@ def _stack(run: Run) -> Stack:
         name=request["name"],
         create_namespace=True,
         deployment=run.operation.deployment,
+    )
+
+
+def _nowhere(spec: StackSpec, namespace: str) -> Stack:
+    """A stack to be judged by its size: its name and namespace mean nothing."""
+    return of_spec(
+        spec, Secrets(), namespace=namespace, name="preflight", create_namespace=False, deployment=None
     )
 
 

@@ -50,13 +50,34 @@ def build(
     ``template`` is (size, storage class) of the claim template that the StatefulSet on the cluster
     has, which can never change. Raises :class:`InvalidInput` where the spec lacks something.
     """
+    secrets = Secrets(**vault.unseal(revision.secrets)) if revision.secrets else Secrets()
+    return of_spec(
+        spec_from_json(revision.spec),
+        secrets,
+        namespace=namespace,
+        name=name,
+        create_namespace=create_namespace,
+        deployment=deployment,
+        template=template,
+    )
+
+
+def of_spec(
+    given: StackSpec,
+    secrets: Secrets,
+    *,
+    namespace: str,
+    name: str,
+    create_namespace: bool,
+    deployment: Deployment | None,
+    template: tuple[str, str] | None = None,
+) -> Stack:
+    """The same of a spec that no revision holds (yet)."""
     deployment_id = str(deployment.uid if deployment else uuid.UUID(int=0))
     names = ObjectNames(name)
     apply_set = _apply_set(names, namespace, deployment_id)
-    given = spec_from_json(revision.spec)
     sizing = size_stack(given, None)
     spec = sized(given, sizing)
-    secrets = Secrets(**vault.unseal(revision.secrets)) if revision.secrets else Secrets()
     manifests = render(
         RenderInput(
             name=name,
