@@ -8,9 +8,8 @@ from allauth.account.adapter import DefaultAccountAdapter
 from django.http import HttpRequest
 
 from deployments.domain.actors import Actor
-from deployments.domain.states import Outcome
 from deployments.domain.subjects import Subject
-from deployments.ledger import audit
+from deployments.ledger import audit, denials
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -27,5 +26,4 @@ class AccountAdapter(DefaultAccountAdapter):
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
         super().authentication_failed(request, **credentials)
         given = str(credentials.get("username") or credentials.get("email") or "")[:150]
-        who = Actor(None, "nobody", str(request.META.get("REMOTE_ADDR", "")))
-        audit.record(who, "session.begin", Subject("user", name=given), outcome=Outcome.DENIED)
+        denials.refuse(str(request.META.get("REMOTE_ADDR", "")), "session.begin", Subject("user", name=given))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from dashboard.access import actor
 from deployments.domain.errors import (
     ClusterError,
     Conflict,
@@ -19,6 +20,7 @@ from deployments.domain.errors import (
     PilothouseError,
     TooManyRequests,
 )
+from deployments.ledger import denials
 
 _STATUS: list[tuple[type[PilothouseError], int]] = [
     (NotFound, 404),
@@ -47,6 +49,9 @@ class DomainErrors:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if not isinstance(error, PilothouseError):
             return None
+        signed_in = request.user.is_authenticated
+        if isinstance(error, Denied) and error.action and not error.recorded and signed_in:
+            denials.refuse_page(actor(request), error)
         status = status_of(error)
         fragment = bool(request.headers.get("X-Fragment") or request.headers.get("HX-Request"))
         template = "errors/fragment.html" if fragment else "errors/page.html"

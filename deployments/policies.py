@@ -100,7 +100,9 @@ def require(actor: Actor, action: Action, subject: Subject) -> None:
         return
     if action in SITE:
         who = "a site admin" if SITE[action] is SiteRole.ADMIN else "a site admin or an auditor"
-        raise Denied(f"This needs {who}.", remedy="Ask an admin of this Pilothouse.", about=subject)
+        raise Denied(
+            f"This needs {who}.", remedy="Ask an admin of this Pilothouse.", about=subject, action=action
+        )
     if not may(actor, Action.SEE, team_id):
         raise NotFound(f"There is no such {subject.type or 'object'}.")
     has = actor.roles.get(team_id) if team_id is not None else None
@@ -108,6 +110,7 @@ def require(actor: Actor, action: Action, subject: Subject) -> None:
         f"This needs the role {NEEDS[action]}; yours is {has or actor.site_role or 'none'}.",
         remedy="Ask an owner of the team.",
         about=subject,
+        action=action,
     )
 
 

@@ -61,7 +61,14 @@ def retry(actor: Actor, *, operation_id: int) -> Operation:
     if old.deployment.removed_at is not None:
         raise Conflict("The deployment was uninstalled since.")
     operation = begin(actor, kind, old.deployment, old.title, request=old.request, reason=old.reason)
-    audit.record(actor, Action.RETRY, of_operation(old), operation_id=operation.pk, after={"again": old.pk})
+    audit.record(
+        actor,
+        Action.RETRY,
+        of_operation(old),
+        operation_id=operation.pk,
+        reason=old.reason,
+        after={"again": old.pk},
+    )
     return operation
 
 

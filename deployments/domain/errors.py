@@ -66,12 +66,17 @@ class NotFound(PilothouseError):
 class Denied(PilothouseError):
     """The caller is known and may see the object, but his role does not allow the act.
 
-    ``about`` names the object for the audit.
+    ``about`` names the object for the audit, ``action`` the verb; ``recorded`` is True once the refusal is
+    on record.
     """
 
-    def __init__(self, sentence: str, *, remedy: str = "", about: Subject | None = None) -> None:
+    def __init__(
+        self, sentence: str, *, remedy: str = "", about: Subject | None = None, action: str = ""
+    ) -> None:
         super().__init__(sentence, remedy=remedy)
         self.about = about or Subject()
+        self.action = action
+        self.recorded = False
 
 
 class Conflict(PilothouseError):

@@ -1,7 +1,8 @@
-"""Refusals of people who are not signed in, counted instead of written one by one.
+"""Refusals that are no command's: of people who are not signed in, and of pages.
 
-Somebody who tries passwords must not be able to fill the audit. The first refusal of a kind from an
-address is an entry at once; those that follow within ten minutes are counted and become one entry.
+Those of strangers are counted instead of written one by one: somebody who tries passwords must not be able
+to fill the audit. The first refusal of a kind from an address is an entry at once; those that follow within
+ten minutes are counted and become one entry.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from deployments.domain.actors import Actor
+from deployments.domain.errors import Denied
 from deployments.domain.states import Outcome
 from deployments.domain.subjects import Subject
 from deployments.ledger import audit
 from deployments.ledger.audit_values import line
-from deployments.models import AuditTally
+from deployments.models import AuditEntry, AuditTally
 
 WINDOW = timedelta(minutes=10)
 MOST_NAMES = 10
@@ -41,6 +43,23 @@ def refuse(source: str, action: str, subject: Subject, *, now: datetime | None =
         tally.count += 1
         tally.last_at = now
         tally.save()
+
+
+def refuse_page(actor: Actor, refusal: Denied, *, now: datetime | None = None) -> None:
+    """Put on record that somebody who is signed in may not see a page; asked for again and again, it is one
+    entry in ten minutes. What a command refuses is always an entry."""
+    now = now or timezone.now()
+    again = AuditEntry.objects.filter(
+        actor_name=line(actor.name, 150),
+        action=refusal.action,
+        outcome=Outcome.DENIED,
+        object_type=refusal.about.type,
+        object_id=refusal.about.id,
+        at__gte=now - WINDOW,
+    )
+    if not again.exists():
+        audit.record(actor, refusal.action, refusal.about, outcome=Outcome.DENIED, reason=refusal.sentence)
+    refusal.recorded = True
 
 
 def write_due(now: datetime) -> int:

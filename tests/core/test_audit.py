@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,15 +11,29 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import DatabaseError, connection, transaction
 
+from deployments.commands.base import command
+from deployments.commands.cluster_reasons import require_reasons
+from deployments.commands.install import install
+from deployments.commands.operations import cancel
 from deployments.commands.profiles import create_profile
 from deployments.domain.actors import PILOTHOUSE, Actor
-from deployments.domain.errors import Denied, InvalidInput
+from deployments.domain.errors import ClusterError, Conflict, Denied, InvalidInput
 from deployments.domain.spec import ModelSpec, StackSpec
 from deployments.domain.states import Role
 from deployments.domain.subjects import Subject
 from deployments.ledger import audit
 from deployments.ledger.verification import first_broken
-from deployments.models import AuditEntry, AuditHead, Profile, Team
+from deployments.models import (
+    AuditEntry,
+    AuditHead,
+    Cluster,
+    ClusterGrant,
+    Deployment,
+    Profile,
+    Revision,
+    Team,
+)
+from deployments.policies import Action
 from tests.core.conftest import member
 from tests.ground import set_triggers
 
@@ -115,6 +130,12 @@ def test_a_missing_trigger_fails_the_system_check() -> None:
     call_command("check", databases=["default"], tags=["database"])
 
 
+def connected_cluster(team: Team, **values: object) -> Cluster:
+    cluster = Cluster.objects.create(name="fra", server="https://203.0.113.7:6443", **values)
+    ClusterGrant.objects.create(cluster=cluster, team=team, namespaces=["*"])
+    return cluster
+
+
 @contextmanager
 def _without_triggers() -> Iterator[None]:
     set_triggers(present=False)
@@ -122,3 +143,74 @@ def _without_triggers() -> Iterator[None]:
         yield
     finally:
         set_triggers(present=True)
+
+
+def test_a_cluster_may_ask_for_reasons(owner: Actor, admin: Actor, team: Team, revision: Revision) -> None:
+    cluster = connected_cluster(team, reason_required=True)
+    place = {"revision_id": revision.pk, "cluster_id": cluster.pk, "namespace": "llm", "name": "r1"}
+    with pytest.raises(InvalidInput, match="says why") as refused:
+        install(owner, **place, reason="   ")
+    assert refused.value.field == "reason"
+    assert not Deployment.objects.exists()
+    operation = install(owner, **place, reason="the pilot of the support desk")
+    assert AuditEntry.objects.latest("sequence").reason == "the pilot of the support desk"
+    with pytest.raises(InvalidInput, match="says why"):
+        cancel(owner, operation_id=operation.pk)
+    cancel(owner, operation_id=operation.pk, reason="wrong size")
+    require_reasons(admin, cluster_id=cluster.pk, required=False)
+    entry = AuditEntry.objects.latest("sequence")
+    assert (entry.action, entry.before, entry.after) == (
+        "cluster.require_reasons",
+        {"reason_required": True},
+        {"reason_required": False},
+    )
+    install(owner, **place | {"name": "r2"})
+
+
+def test_what_fails_for_another_cause_is_on_record(owner: Actor) -> None:
+    @command(Action.INSTALL)
+    def explode(actor: Actor, error: Exception) -> None:
+        audit.record(actor, "never seen")
+        raise error
+
+    with pytest.raises(ClusterError):
+        explode(owner, ClusterError("The API server went away."))
+    with pytest.raises(ZeroDivisionError):
+        explode(owner, ZeroDivisionError("secret details"))
+    with pytest.raises(Conflict):
+        explode(owner, Conflict("It is taken."))
+    assert list(AuditEntry.objects.order_by("sequence").values_list("action", "outcome", "reason")) == [
+        ("deployment.install", "failed", "The API server went away."),
+        ("deployment.install", "failed", "A fault of the program."),
+    ]
+
+
+def test_a_command_inside_a_command_is_one_refusal(team: Team) -> None:
+    viewer = member(team, Role.VIEWER)
+
+    @command(Action.INSTALL)
+    def outer(actor: Actor) -> None:
+        create_profile(actor, team_id=team.pk, name="a", spec=StackSpec())
+
+    with pytest.raises(Denied):
+        outer(viewer)
+    assert [entry.action for entry in AuditEntry.objects.all()] == ["deployment.install"]
+
+
+def test_writers_at_once_leave_no_gap_and_no_fork(admin: Actor) -> None:
+    def write(number: int) -> None:
+        try:
+            for _ in range(10):
+                audit.record(admin, f"act {number}")
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=write, args=[number]) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert list(AuditEntry.objects.order_by("sequence").values_list("sequence", flat=True)) == list(
+        range(1, 81)
+    )
+    assert first_broken() is None
