@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.urls import include, path
 
+handler400 = "dashboard.too_large.bad_request"
+
 urlpatterns = [
     path("", include("dashboard.views.health")),
     path("", include("dashboard.views.live")),
@@ -11,6 +13,7 @@ urlpatterns = [
     path("", include("dashboard.views.shell")),
     path("clusters/", include("dashboard.views.clusters")),
     path("clusters/", include("dashboard.views.grants")),
+    path("clusters/", include("dashboard.views.cluster_preflight")),
     path("profiles/", include("dashboard.views.profiles")),
     path("install/", include("dashboard.views.install")),
     path("deployments/", include("dashboard.views.deployments")),

@@ -18,19 +18,17 @@ from dashboard.access import actor, chosen_team
 from dashboard.forms.faults import place as put
 from dashboard.forms.install import ChooseForm, PlaceForm, QuickForm, ReviewForm
 from dashboard.presenters import profiles as words
-from dashboard.presenters.fit import fit_table
-from dashboard.presenters.parts import CodeLine, Finding, Link, numbered
+from dashboard.presenters.findings import preflight_values
+from dashboard.presenters.parts import CodeLine, Link, numbered
 from dashboard.regions import page_or_region
 from deployments.commands import install as commands
 from deployments.commands import profiles as profile_commands
 from deployments.commands import questions
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, InvalidInput, NotFound
-from deployments.domain.findings import blocking
-from deployments.domain.findings import from_json as finding_from_json
 from deployments.domain.sizing import size_stack
 from deployments.domain.spec import GpuVendor, ModelSpec, ServerSpec, StackSpec, spec_from_json
-from deployments.domain.states import FindingLevel, OperationKind, OperationState
+from deployments.domain.states import OperationKind, OperationState
 from deployments.models import Cluster, Operation, Revision
 from deployments.policies import Action
 from deployments.selectors import clusters as cluster_selector
@@ -219,51 +217,16 @@ def preflight(request: HttpRequest) -> HttpResponse:
             return _to_place(request, draft, error)
         return HttpResponseRedirect(reverse("install_preflight") + draft.query(preflight=asked.pk))
     operation = _asked(request, draft, "preflight", OperationKind.PREFLIGHT)
-    findings = _findings(operation)
-    counts = {level: sum(item.level == level for item in findings) for level in FindingLevel}
-    blocked, may_go_on = _problems(operation)
     values = {
         "steps": _wizard(2, draft),
         "draft": draft,
-        "operation": operation,
-        "running": operation is not None and not OperationState(operation.state).terminal,
-        "findings": findings,
-        "counts": [(level.value, count) for level, count in counts.items() if count],
-        "blocked": blocked,
-        "may_go_on": may_go_on,
-        "fit": fit_table(operation.result.get("fit", {})) if operation else None,
         "source": request.get_full_path(),
         "back": reverse("install_place") + draft.query(),
         "review": reverse("install_review") + draft.query(preflight=operation.pk if operation else ""),
         "here": reverse("install_preflight") + draft.query(),
+        **preflight_values(operation),
     }
     return page_or_region(request, "install/preflight.html", "install/preflight_live.html", values)
-
-
-def _findings(operation: Operation | None) -> list[Finding]:
-    if operation is None:
-        return []
-    return [
-        Finding(
-            item["level"],
-            item["title"],
-            item.get("evidence", ""),
-            item.get("remedy", ""),
-            item.get("source", ""),
-            operation.finished_at,
-        )
-        for item in operation.result.get("findings", [])
-    ]
-
-
-def _problems(operation: Operation | None) -> tuple[int, bool]:
-    """How many findings stand in the way, and whether a person may go on all the same: what is missing
-    is room, which may come."""
-    if operation is None:
-        return 0, False
-    found = [finding_from_json(item) for item in operation.result.get("findings", [])]
-    problems = blocking(found)
-    return len(problems), bool(problems) and not blocking(found, anyway=True)
 
 
 def _to_place(request: HttpRequest, draft: Draft, error: InvalidInput | Conflict) -> HttpResponse:
@@ -279,7 +242,8 @@ def review(request: HttpRequest) -> HttpResponse:
     before = _asked(request, draft, "preflight", OperationKind.PREFLIGHT)
     form = ReviewForm()
     refused: Conflict | InvalidInput | None = None
-    blocked, may_go_on = _problems(before)
+    said = preflight_values(before)
+    blocked, may_go_on = said["blocked"], said["may_go_on"]
     if request.method == "POST":
         form = ReviewForm(request.POST)
         try:

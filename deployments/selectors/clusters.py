@@ -79,6 +79,13 @@ def cluster_page(actor: Actor, pk: int) -> ClusterPage:
     )
 
 
+def may_ask(actor: Actor, pk: int) -> tuple[Cluster, bool]:
+    """A cluster, and whether the caller may have questions asked of it. Raises :class:`NotFound`."""
+    cluster = lookup.cluster(actor, pk)
+    teams = cluster.grants.values_list("team_id", flat=True)
+    return cluster, actor.admin or any(may(actor, Action.CHECK, team) for team in teams)
+
+
 def teams_to_grant(actor: Actor) -> QuerySet[Team]:
     """Teams that a site admin may grant a cluster to; nobody else grants."""
     return scope.teams(actor) if actor.admin else Team.objects.none()

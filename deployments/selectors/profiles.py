@@ -9,7 +9,7 @@ from django.db.models import Count, OuterRef, Prefetch, Q, QuerySet, Subquery
 
 from deployments.domain.actors import Actor
 from deployments.domain.errors import NotFound
-from deployments.models import Deployment, Profile, Revision, Team
+from deployments.models import Cluster, Deployment, Profile, Revision, Team
 from deployments.policies import Action, may
 from deployments.selectors import lookup, scope
 
@@ -112,6 +112,12 @@ def installable(actor: Actor, team: int | None = None) -> list[Profile]:
     rows = scope.profiles(actor).filter(archived_at=None, team__in=teams).select_related("team")
     newest_first = Prefetch("revisions", Revision.objects.defer("secrets").order_by("-number"))
     return list(rows.prefetch_related(newest_first).order_by("name"))
+
+
+def installable_on(actor: Actor, cluster: Cluster) -> list[Profile]:
+    """Those of :func:`installable` whose team may use the cluster; three queries."""
+    teams = set(cluster.grants.values_list("team_id", flat=True))
+    return [profile for profile in installable(actor) if profile.team_id in teams]
 
 
 def teams_that_may(actor: Actor, action: Action) -> list[Team]:
