@@ -159,6 +159,9 @@ class Backlog:
         self._condition = threading.Condition()
         self._closed = False
 
+    def __len__(self) -> int:
+        return len(self._changes)
+
     def put(self, change: Change) -> None:
         """Add a change; waits while the queue is full. Dropped once the queue is closed."""
         with self._condition:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from django.db import connection
-
 from deployments.models import ClusterNode
+from deployments.observer import bulk
 from deployments.observer.podsums import NodeSum
 from deployments.observer.reading import Seen
-
-_SUMS = ("requested", "pods", "summed_at")
 
 
 def upsert(cluster_id: int, nodes: Sequence[Seen], now: datetime) -> bool:
@@ -21,21 +18,12 @@ def upsert(cluster_id: int, nodes: Sequence[Seen], now: datetime) -> bool:
         name: (uid, version) for name, uid, version in rows.values_list("name", "uid", "resource_version")
     }
     changed = [node for node in nodes if before.get(node.name) != (node.uid, node.resource_version)]
-    ClusterNode.objects.bulk_create(
-        (
-            ClusterNode(
-                cluster_id=cluster_id,
-                name=node.name,
-                uid=node.uid,
-                data=node.data,
-                resource_version=node.resource_version,
-                changed_at=now,
-            )
-            for node in changed
-        ),
-        update_conflicts=True,
-        unique_fields=["cluster", "name"],
-        update_fields=["uid", "data", "resource_version", "changed_at"],
+    bulk.upsert(
+        ClusterNode,
+        ("cluster", "name", "uid", "data", "resource_version", "changed_at", "pods"),
+        ((cluster_id, node.name, node.uid, node.data, node.resource_version, now, 0) for node in changed),
+        unique=("cluster", "name"),
+        once=("pods",),
     )
     return bool(changed)
 
@@ -48,21 +36,13 @@ def sweep(cluster_id: int, present: Collection[str]) -> bool:
 
 
 def write_sums(cluster_id: int, sums: Sequence[NodeSum], now: datetime) -> None:
-    """Store sums at the nodes that have a row; one statement, prepared once. An upsert would make rows
-    of nodes that are gone."""
-    fields = [field for field in ClusterNode._meta.concrete_fields if field.name in _SUMS]
-    sets = ", ".join(f"{connection.ops.quote_name(str(field.column))} = %s" for field in fields)
-    table = connection.ops.quote_name(ClusterNode._meta.db_table)
-    values = [
-        [
-            *(field.get_db_prep_save(getattr(one, field.name, now), connection) for field in fields),
-            cluster_id,
-            one.node,
-        ]
-        for one in sums
-    ]
-    with connection.cursor() as cursor:
-        cursor.executemany(f"UPDATE {table} SET {sets} WHERE cluster_id = %s AND name = %s", values)  # noqa: S608
+    """Store sums at the nodes that have a row: an upsert would make rows of nodes that are gone."""
+    bulk.update(
+        ClusterNode,
+        ("requested", "pods", "summed_at"),
+        ("cluster", "name"),
+        ((one.requested, one.pods, now, cluster_id, one.node) for one in sums),
+    )
 
 
 def forget_sums(cluster_id: int) -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime
 from django.db.models import Count, Q, QuerySet
 
 from deployments.models import ClusterNode, ObservedObject, OwnedObject
-from deployments.observer import noderows
+from deployments.observer import bulk, noderows
 from deployments.observer.backlog import Change, Gone, Listed, Summed, Unlisted, Upsert
 from deployments.observer.owners import CLUSTERS_OWN, NOBODYS, Owners, record_claims
 from deployments.observer.reading import Seen
@@ -18,6 +18,18 @@ CHUNK = 500  # primary keys in one statement
 KEPT_EVENTS = 200  # of one deployment, and of the nodes of one cluster
 NODE = "Node"
 EVENT = "Event"
+_PLACE = ("cluster", "kind", "namespace", "name")
+_COLUMNS = (
+    "cluster",
+    "deployment",
+    "kind",
+    "namespace",
+    "name",
+    "uid",
+    "data",
+    "resource_version",
+    "changed_at",
+)
 
 
 class Touched:
@@ -87,7 +99,7 @@ def _upsert(cluster_id: int, seen: list[Seen], now: datetime, touched: Touched) 
             "kind", "namespace", "name", "uid", "resource_version", "deployment_id"
         )
     }
-    rows: list[ObservedObject] = []
+    rows: list[tuple[Seen, int | None]] = []
     left: list[Gone | Seen] = []
     for one in others:
         owner = owners.of(one)
@@ -100,34 +112,35 @@ def _upsert(cluster_id: int, seen: list[Seen], now: datetime, touched: Touched) 
         if before.get(place) == (one.uid, one.resource_version, deployment_id):
             continue
         touched.add([deployment_id])
-        rows.append(
-            ObservedObject(
-                cluster_id=cluster_id,
-                deployment_id=deployment_id,
-                kind=one.kind,
-                namespace=one.namespace,
-                name=one.name,
-                uid=one.uid,
-                data=one.data,
-                resource_version=one.resource_version,
-                changed_at=now,
+        rows.append((one, deployment_id))
+    bulk.upsert(
+        ObservedObject,
+        _COLUMNS,
+        (
+            (
+                cluster_id,
+                deployment_id,
+                one.kind,
+                one.namespace,
+                one.name,
+                one.uid,
+                one.data,
+                one.resource_version,
+                now,
             )
-        )
-    ObservedObject.objects.bulk_create(
-        rows,
-        update_conflicts=True,
-        unique_fields=["cluster", "kind", "namespace", "name"],
-        update_fields=["deployment", "uid", "data", "resource_version", "changed_at"],
+            for one, deployment_id in rows
+        ),
+        unique=_PLACE,
     )
     if left:
         _delete_named(cluster_id, left, now, touched)
-    changed = {row.deployment_id for row in rows if row.deployment_id is not None}
+    changed = {deployment_id for _, deployment_id in rows if deployment_id is not None}
     if changed:
         # Of all objects that changed, not only of claims: a claim may be seen before its set is noted.
         record_claims(changed)
-    events = [row for row in rows if row.kind == EVENT]
+    events = {deployment_id for one, deployment_id in rows if one.kind == EVENT}
     if events:
-        _keep_newest_events(cluster_id, {row.deployment_id for row in events})
+        _keep_newest_events(cluster_id, events)
 
 
 def _named(cluster_id: int, which: Collection[Seen | Gone]) -> QuerySet[ObservedObject]:

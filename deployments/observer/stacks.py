@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -29,13 +29,21 @@ from deployments.domain.health.observed import (
 )
 from deployments.domain.names import ObjectNames
 from deployments.domain.spec import StackSpec, StorageMode, spec_from_json
-from deployments.models import Deployment, ObservedObject, PullProgress
+from deployments.models import Deployment, PullProgress
 from deployments.observer.reading import parse_time
 
 STALE_AFTER = timedelta(minutes=3)
 # An answer older than this says nothing about now.
 PROBE_KEPT = timedelta(minutes=30)
 COMPONENT = "app.kubernetes.io/component"
+
+
+class ObjectRow(NamedTuple):
+    """What counts of an :class:`ObservedObject`."""
+
+    kind: str
+    name: str
+    data: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class ClusterSeen:
 
 def observed_stack(
     deployment: Deployment,
-    objects: Iterable[ObservedObject],
+    objects: Iterable[ObjectRow],
     pull: PullProgress | None,
     seen: ClusterSeen,
     now: datetime,
@@ -60,7 +68,7 @@ def observed_stack(
     come out as times of ours."""
     names = ObjectNames(deployment.name)
     spec = _spec(deployment)
-    rows: dict[str, list[ObservedObject]] = {}
+    rows: dict[str, list[ObjectRow]] = {}
     for row in objects:
         rows.setdefault(row.kind, []).append(row)
     probes = deployment.probes if isinstance(deployment.probes, dict) else {}
@@ -97,9 +105,7 @@ def _read_spec(text: bytes) -> StackSpec:
         return StackSpec()
 
 
-def _workload(
-    kind: str, name: str, component: str, rows: dict[str, list[ObservedObject]]
-) -> ObservedWorkload:
+def _workload(kind: str, name: str, component: str, rows: dict[str, list[ObjectRow]]) -> ObservedWorkload:
     row = next((row for row in rows.get(kind, []) if row.name == name), None)
     if row is None:
         return ObservedWorkload(kind, name, component, exists=False)
@@ -116,7 +122,7 @@ def _workload(
 
 
 def _claims(
-    rows: dict[str, list[ObservedObject]], names: ObjectNames, spec: StackSpec
+    rows: dict[str, list[ObjectRow]], names: ObjectNames, spec: StackSpec
 ) -> tuple[ObservedClaim, ...]:
     found = [
         ObservedClaim(row.name, row.data.get("phase") or "Pending")
@@ -127,7 +133,7 @@ def _claims(
     return tuple(found)
 
 
-def _pod(row: ObservedObject, probes: dict[str, Any], ahead: timedelta, now: datetime) -> ObservedPod:
+def _pod(row: ObjectRow, probes: dict[str, Any], ahead: timedelta, now: datetime) -> ObservedPod:
     data = row.data
     conditions = {item["type"]: item for item in data.get("conditions", [])}
     scheduled = conditions.get("PodScheduled")
@@ -172,7 +178,7 @@ def _container(item: dict[str, Any]) -> ObservedContainer:
     )
 
 
-def _event(row: ObservedObject, ahead: timedelta) -> ObservedEvent | None:
+def _event(row: ObjectRow, ahead: timedelta) -> ObservedEvent | None:
     data = row.data
     at = _ours(data.get("lastSeen", ""), ahead) or _ours(data.get("createdAt", ""), ahead)
     if at is None:

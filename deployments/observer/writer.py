@@ -7,6 +7,7 @@ look at. A cluster whose lease another observer took meanwhile is left out.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -30,6 +31,8 @@ SPACING = 0.2  # seconds from one transaction to the next
 # Changes in one transaction: a large cluster's first list goes through at this many five times a second,
 # and others who want to write wait for no more than this many.
 MOST = 2_000
+BUSY = 500  # changes that wait: more come than are written
+JUDGED_AT_ONCE = 200
 # A cluster that answers is written down again after so long, even if nothing else changed.
 SEEN_AGAIN = timedelta(seconds=10)
 WAKE_AGAIN = 1.0  # seconds
@@ -49,6 +52,8 @@ class Writer:
         self._noted: dict[int, datetime] = {}
         self._to_wake: set[int] = set()
         self._woken: dict[int, float] = {}
+        self._unjudged: set[int] = set()
+        self._latest: set[int] = set()
         self._inventory: dict[int, float] = {}
         self._untold: set[int] = set()
 
@@ -62,7 +67,7 @@ class Writer:
         while not self._stop.is_set():
             began = time.monotonic()
             try:
-                self.flush(wait=SPACING if self._to_wake or self._untold else 1.0)
+                self.flush(wait=self._patience)
                 self.wake()
                 self._tell_inventory()
                 pause = 1.0
@@ -74,18 +79,28 @@ class Writer:
             self._stop.wait(max(0.0, SPACING - (time.monotonic() - began)))
         connections.close_all()
 
+    @property
+    def _patience(self) -> float:
+        """Seconds to wait for the next change."""
+        if self._unjudged:
+            return 0.0
+        return SPACING if self._to_wake or self._untold else 1.0
+
     def flush(self, wait: float = 0.0) -> int:
         """Write what waits, in one transaction; returns how many changes that were."""
         changes = self._backlog.take(MOST, wait)
-        if not changes:
+        if not changes and not self._unjudged:
             return 0
         close_old_connections()
+        now = timezone.now()
         try:
             with transaction.atomic():
-                self._write(changes, timezone.now())
+                self._write(changes, now)
+                judged = self._judge(now)
         except DatabaseError:
             self._backlog.give_back(changes)
             raise
+        self._unjudged -= judged
         return len(changes)
 
     def wake(self) -> int:
@@ -105,6 +120,7 @@ class Writer:
         return woken
 
     def _write(self, changes: list[Change], now: datetime) -> None:
+        self._latest = set()
         held: dict[Held, bool] = {}
         for change in changes:
             if change.lease not in held:
@@ -135,17 +151,27 @@ class Writer:
                 fresh |= self._reached(change)
         if any(isinstance(change, Confirmed) for change in changes):
             self._seen(cluster_id, now)
-        judged = set(touched.deployments)
+        self._latest |= touched.deployments
+        self._unjudged |= touched.deployments
         if fresh:
-            judged |= set(system.installed_on(cluster_id).values_list("pk", flat=True))
-        same = touched.deployments - reassess_all(judged, now)
-        if same:
-            # The words are the same, but the pods' table is not.
-            Deployment.objects.filter(pk__in=same).update(version=F("version") + 1)
-            announce_deployments(same)
+            self._unjudged |= set(system.installed_on(cluster_id).values_list("pk", flat=True))
         self._to_wake |= touched.deployments
         if touched.inventory:
             self._untold.add(cluster_id)
+
+    def _judge(self, now: datetime) -> set[int]:
+        """Judge the deployments that have changed, the latest first, and tell the pages. While a large
+        cluster's first list comes in that waits: most of it would be judged again and again."""
+        judged: set[int] = set()
+        if len(self._backlog) < BUSY:
+            older = itertools.chain(self._latest, self._unjudged - self._latest)
+            judged = set(itertools.islice(older, JUDGED_AT_ONCE))
+        same = (judged | self._latest) - reassess_all(judged, now)
+        if same:
+            # The words are the same, or not known yet, but the pods' table is not.
+            Deployment.objects.filter(pk__in=same).update(version=F("version") + 1)
+            announce_deployments(same & judged)
+        return judged
 
     def _tell_inventory(self) -> None:
         """Tell the pages of clusters whose nodes have changed, every two seconds at most."""
