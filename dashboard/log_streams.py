@@ -30,10 +30,26 @@ HEARTBEAT = 15.0  # seconds
 LONGEST_STREAM = 3600.0  # seconds; the browser then goes on where it was
 SECONDS_A_LINE = 1 / 20_000  # what reading one line may cost this process, at most
 SECONDS_A_BYTE = 1 / 50_000_000
+LEAST_SLEEP = 0.02  # seconds; a shorter sleep costs more than it is worth
 PAUSE = 0.1  # between two messages to one browser
 LINES_A_SECOND = 5000  # that a browser is given
 
 log = logging.getLogger(__name__)
+
+
+class Pace:
+    """Lets others have their turn, so that no log takes all of this process: what reading has cost is
+    slept off, a little at a time."""
+
+    def __init__(self) -> None:
+        self._owed = 0.0
+
+    async def keep(self, lines: int, size: int) -> None:
+        """Note what was read: so many lines, so many bytes."""
+        self._owed += lines * SECONDS_A_LINE + size * SECONDS_A_BYTE
+        if self._owed > LEAST_SLEEP:
+            owed, self._owed = self._owed, 0.0
+            await asyncio.sleep(owed)
 
 
 @dataclass(eq=False)
@@ -159,7 +175,7 @@ def _message(event: str, data: dict[str, Any], place: str = "") -> bytes:
 
 async def _pump(stream: LogStream, source: LogSource, query: LogQuery) -> None:
     """Read the log into the ring."""
-    splitter, has = LineSplitter(), stream.place.known()
+    splitter, has, pace = LineSplitter(), stream.place.known(), Pace()
     try:
         async with asyncio.timeout(LONGEST_STREAM):
             async with open_log(source.credential, query, allow_loopback=source.allow_loopback) as opened:
@@ -169,7 +185,7 @@ async def _pump(stream: LogStream, source: LogSource, query: LogQuery) -> None:
                     for line in lines:
                         if not has(line):
                             stream.put(line)
-                    await _breathe(len(lines), len(piece))
+                    await pace.keep(len(lines), len(piece))
         rest = splitter.rest()
         if rest is not None and not has(line := parse(rest)):
             stream.put(line)
@@ -186,11 +202,6 @@ async def _pump(stream: LogStream, source: LogSource, query: LogQuery) -> None:
                 "data": {"sentence": "Something went wrong while the log was read.", "retryable": False},
             }
         )
-
-
-async def _breathe(lines: int, size: int) -> None:
-    """Let others have their turn, so that no log takes all of this process."""
-    await asyncio.sleep(lines * SECONDS_A_LINE + size * SECONDS_A_BYTE)
 
 
 def problem(error: PilothouseError) -> dict[str, Any]:
@@ -217,7 +228,7 @@ async def tail_of(stream: LogStream, source: LogSource, query: LogQuery, seconds
     :func:`open_log` raises."""
     if query.follow:
         raise InvalidInput("A tail is not followed.")
-    splitter, whole = LineSplitter(), True
+    splitter, pace, whole = LineSplitter(), Pace(), True
     try:
         async with asyncio.timeout(seconds):
             async with open_log(source.credential, query, allow_loopback=source.allow_loopback) as opened:
@@ -225,7 +236,7 @@ async def tail_of(stream: LogStream, source: LogSource, query: LogQuery, seconds
                     lines = [parse(raw) for raw in splitter.feed(piece)]
                     for line in lines:
                         stream.put(line)
-                    await _breathe(len(lines), len(piece))
+                    await pace.keep(len(lines), len(piece))
     except TimeoutError:
         whole = False
     rest = splitter.rest()

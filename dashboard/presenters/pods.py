@@ -123,7 +123,8 @@ def amount(resource: str, value: Decimal | None) -> str:
         return ""
     if resource in ("memory", "ephemeral-storage", "storage"):
         return memory(float(value))
-    places = 0 if value == value.to_integral_value() else 2 if value < 1 else 1
+    digits = value.normalize().as_tuple().exponent
+    places = min(2, max(0, -digits)) if isinstance(digits, int) else 0
     return number_format(value, places)
 
 

@@ -54,7 +54,9 @@ def stored_pod(name: str, data: dict[str, Any], model_present: bool | None = Non
     """A pod as the observer has stored it (under the names of the Kubernetes API), for judging it."""
     conditions = {item["type"]: item for item in data.get("conditions", []) if "type" in item}
     scheduled = conditions.get("PodScheduled")
-    statuses = [*data.get("initContainerStatuses", []), *data.get("containerStatuses", [])]
+    # What runs before the others is meant to end; only where it does not end well is it a cause.
+    before = [item for item in data.get("initContainerStatuses", []) if not _done(item)]
+    statuses = [*before, *data.get("containerStatuses", [])]
     return ObservedPod(
         name=name,
         component=data.get("labels", {}).get(COMPONENT, ""),
@@ -71,6 +73,10 @@ def stored_pod(name: str, data: dict[str, Any], model_present: bool | None = Non
         containers=tuple(_container(item) for item in statuses),
         model_present=model_present,
     )
+
+
+def _done(item: dict[str, Any]) -> bool:
+    return bool(item.get("state", {}).get("terminated", {}).get("exitCode") == 0)
 
 
 def _container(item: dict[str, Any]) -> ObservedContainer:

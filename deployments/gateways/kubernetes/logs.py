@@ -94,7 +94,7 @@ class OpenLog:
                 first = False
                 yield piece
         except (httpx.HTTPError, OSError) as error:
-            raise from_failure(error, self._tried) from error
+            raise _broken(error, self._tried) from error
 
 
 @asynccontextmanager
@@ -128,7 +128,7 @@ async def open_log(
         try:
             response = await client.send(request, stream=True)
         except (httpx.HTTPError, OSError) as error:
-            raise from_failure(error, tried) from error
+            raise _broken(error, tried) from error
         try:
             if not 200 <= response.status_code <= 299:
                 raise refusal(
@@ -139,6 +139,12 @@ async def open_log(
             yield OpenLog(response, tried)
         finally:
             await response.aclose()
+
+
+def _broken(failure: Exception, tried: str) -> errors.ClusterError:
+    error = from_failure(failure, tried)
+    error.remedy = error.remedy or "Check the connection on the cluster's page."
+    return error
 
 
 async def _check(request: httpx.Request) -> None:
