@@ -172,8 +172,11 @@ def programs(directory: Path) -> Iterator[Programs]:
         running.stop()
 
 
-def set_up_django(directory: Path) -> None:
-    """Settings, and an empty database that is migrated. Call it before anything of the product is imported."""
+def set_up_django(directory: Path, pages: bool = False) -> None:
+    """Settings, and an empty database that is migrated. Call it before anything of the product is imported.
+
+    pages: whether pages will be drawn, which takes the static files.
+    """
     os.environ.update(
         DJANGO_SETTINGS_MODULE="dashboard.settings",
         VAR_DIR=str(directory),
@@ -187,6 +190,8 @@ def set_up_django(directory: Path) -> None:
 
     call_command("migrate", verbosity=0)
     call_command("createcachetable", verbosity=0)
+    if pages:
+        call_command("collectstatic", interactive=False, verbosity=0)
 
 
 def make_rows(server: Server, stacks: Sequence[Stack]) -> int:

@@ -1,0 +1,40 @@
+"""The pages that everybody opens take as many queries for a large fleet as for a small one, and no more than accepted."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from benchmarks.fleet_rows import fill
+from benchmarks.pages import addresses, ask, baseline
+from deployments.domain.states import SiteRole
+from deployments.models import Deployment, GpuDevice, Team
+from sandbox.scale import Size
+from tests.web import rows
+
+SMALL = Size(nodes=4, pods=30, gpus=8, changes=0, seed=1, labelled=0.8)
+LARGER = Size(nodes=12, pods=240, gpus=40, changes=0, seed=2, labelled=0.8)
+
+
+def queries(client: Client) -> dict[str, int]:
+    """Page -> queries, of a deployment that holds GPUs."""
+    device = GpuDevice.objects.filter(deployment__isnull=False).order_by("-pk")[0]
+    assert device.deployment_id is not None
+    paths = addresses(device.deployment_id, device.pk)
+    for path in paths.values():
+        ask(client, path)  # what is cached for all requests is read once
+    return {page: ask(client, path).queries for page, path in paths.items()}
+
+
+@pytest.mark.django_db
+def test_queries_do_not_grow_with_the_fleet(client: Client) -> None:
+    revision = rows.revision(Team.objects.get())
+    client.force_login(rows.person("admin", site=SiteRole.ADMIN))
+    few = fill(rows.cluster("first"), revision, SMALL, prefix="a-")
+    small = queries(client)
+    fill(rows.cluster("second"), revision, LARGER, prefix="b-")
+    assert Deployment.objects.count() > 5 * len(few)
+    assert queries(client) == small
+    accepted = baseline()
+    assert small.keys() == accepted.keys()
+    assert {page: number for page, number in small.items() if number > accepted[page]} == {}
