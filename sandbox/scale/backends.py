@@ -17,7 +17,7 @@ from sandbox.world.faults import Faults
 from sandbox.world.gpus import MIB, Device
 from sandbox.world.prometheus import target_of
 from sandbox.world.readings import Reading
-from sandbox.world.scrapes import SeriesSamples, merged
+from sandbox.world.scrapes import SCRAPE_SECONDS, SeriesSamples, merged
 
 Object = dict[str, Any]
 
@@ -76,6 +76,9 @@ class _Samples:
         elapsed = self.figures.elapsed() - (self.figures.now() - when)
         readings = [reading(self.device, elapsed)]
         return next((value for _, _, value in nvidia_series(readings, "", (), (self.name,))), None)
+
+    def taken(self, when: float) -> float:
+        return when // SCRAPE_SECONDS * SCRAPE_SECONDS
 
 
 class Figures:

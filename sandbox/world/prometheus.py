@@ -68,11 +68,15 @@ def _duration(text: str, name: str) -> float:
     return seconds
 
 
-def _selector(text: str, parameter: str = "query") -> Selector:
+def _selector(text: str, parameter: str = "query", *, stamps: bool = False) -> Selector:
+    """stamps: whether timestamp() is understood there."""
     try:
-        return parse(text)
+        selector = parse(text)
     except QueryError as error:
         raise _bad(parameter, str(error)) from None
+    if selector.timestamp and not stamps:
+        raise _bad(parameter, "SIMULATED Prometheus: timestamp() is understood in instant queries only")
+    return selector
 
 
 def _envelope(data: Any) -> BackendResponse:
@@ -140,7 +144,10 @@ class Prometheus:
 
         if path == "/api/v1/query":
             when = _time(one("time"), "time") if one("time") else self.now()
-            return _envelope(_vector(found(_selector(one("query"))), when))
+            selector = _selector(one("query"), stamps=True)
+            if selector.timestamp:
+                return _envelope(_stamps(found(selector), when))
+            return _envelope(_vector(found(selector), when))
         if path == "/api/v1/query_range":
             selector = _selector(one("query"))
             start, end = _time(one("start"), "start"), _time(one("end"), "end")
@@ -190,6 +197,22 @@ def _vector(found: list[tuple[Object, SeriesSamples]], when: float) -> Object:
             {"metric": labels, "value": [round(when, 3), value]}
             for labels, value in values
             if value is not None
+        ],
+    }
+
+
+def _stamps(found: list[tuple[Object, SeriesSamples]], when: float) -> Object:
+    """What timestamp() gives: labels without the name, and the time of the sample as the value."""
+    times = (
+        ({key: value for key, value in labels.items() if key != "__name__"}, samples.taken(when))
+        for labels, samples in found
+    )
+    return {
+        "resultType": "vector",
+        "result": [
+            {"metric": labels, "value": [round(when, 3), str(round(taken, 3))]}
+            for labels, taken in times
+            if taken is not None
         ],
     }
 

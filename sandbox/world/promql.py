@@ -1,6 +1,7 @@
-"""The part of PromQL that the simulated Prometheus understands: one selector of instant vectors.
+"""The part of PromQL that the simulated Prometheus understands: one selector of instant vectors, or its timestamp().
 
-`name`, `name{label="value", ...}`, `{__name__=~"a|b"}`, with =, !=, =~ and !~. Everything else is refused.
+`name`, `name{label="value", ...}`, `{__name__=~"a|b"}`, with =, !=, =~ and !~, and `timestamp(...)` around one of them.
+Everything else is refused.
 Prometheus documentation, "Querying basics"; regular expressions are anchored at both ends.
 """
 
@@ -8,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _NAME = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)?\s*")
 _MATCHER = re.compile(
     r"""\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`[^`]*`)\s*"""
 )
+_TIMESTAMP = re.compile(r"\s*timestamp\s*\((.*)\)\s*", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'"}
 
 
@@ -38,7 +40,10 @@ class Matcher:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
+    """timestamp: whether the time of each sample is asked for instead of its value."""
+
     matchers: tuple[Matcher, ...]
+    timestamp: bool = False
 
     def matches_name(self, name: str) -> bool:
         return all(
@@ -74,6 +79,9 @@ def _matcher(label: str, operator: str, value: str) -> Matcher:
 
 def parse(text: str) -> Selector:
     """Raises QueryError."""
+    within = _TIMESTAMP.fullmatch(text)
+    if within is not None and not _TIMESTAMP.fullmatch(within[1]):
+        return replace(parse(within[1]), timestamp=True)
     found = _NAME.match(text)
     name = found[1] if found else None
     position = found.end() if found else 0

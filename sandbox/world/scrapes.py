@@ -59,6 +59,9 @@ class SeriesSamples(Protocol):
     def at(self, when: float) -> str | None:
         """The value at a moment (seconds since the epoch), or None."""
 
+    def taken(self, when: float) -> float | None:
+        """When the value of that moment was scraped, or None."""
+
 
 class Source(Protocol):
     """Where a Prometheus takes its answers from."""
@@ -89,6 +92,9 @@ class Recorded:
             return None
         # A series that its target no longer shows ends at once.
         return self.values[index] or None
+
+    def taken(self, when: float) -> float | None:
+        return None if self.at(when) is None else self.times[bisect_right(self.times, when) - 1]
 
 
 @dataclass(frozen=True, slots=True)

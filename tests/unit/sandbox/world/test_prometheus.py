@@ -83,6 +83,8 @@ def test_selectors_match_as_documented() -> None:
         "up{a}",
         'up{a=~"("}',
         "up offset 5m",
+        "timestamp(timestamp(up))",
+        "timestamp(up",
     ],
 )
 def test_everything_else_is_refused(text: str) -> None:
@@ -116,6 +118,21 @@ def test_amd_honours_its_labels_and_leaves_out_empty_ones(cluster: RunningSandbo
     assert len(series) == 2 and all("pod" not in labels and labels["job"] for labels in series)
 
 
+def test_the_time_of_a_sample_can_be_asked_for(cluster: RunningSandbox) -> None:
+    before = {
+        tuple(sorted(one["metric"].items())): float(one["value"][1])
+        for one in values(cluster, f"timestamp({UTIL})")
+    }
+    assert len(before) == 4 and all("__name__" not in dict(labels) for labels in before)
+    assert all(abs(taken - time.time()) < 60 for taken in before.values())
+    until(
+        "a newer sample",
+        lambda: all(
+            float(one["value"][1]) > max(before.values()) for one in values(cluster, f"timestamp({UTIL})")
+        ),
+    )
+
+
 def test_samples_are_texts_and_posts_work_too(cluster: RunningSandbox) -> None:
     (sample,) = values(cluster, UTIL + '{exported_pod="user"}')
     when, value = sample["value"]
@@ -147,6 +164,7 @@ def test_ranges_series_and_label_values(cluster: RunningSandbox) -> None:
     [
         "query?query=sum(up)",
         "query?query=up&time=soon",
+        "query_range?query=timestamp(up)&start=0&end=10&step=1",
         "query_range?query=up&start=0&end=10&step=0",
         "query_range?query=up&start=0&end=99999&step=1",
         "query_range?query=up&start=10&end=0&step=1",
