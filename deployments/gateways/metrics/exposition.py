@@ -31,13 +31,13 @@ _ESCAPED = {"n": "\n"}
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line: a number, NaN and infinities included, with its labels. ``at`` is Unix seconds where
-    the source says when it was measured, None for now."""
+    """One line: a number, NaN and infinities included, with its labels. ``age`` is how many seconds ago
+    it was measured where the source says so, None for now."""
 
     name: str
     labels: Mapping[str, str]
     value: float
-    at: float | None = None
+    age: float | None = None
 
 
 @dataclass

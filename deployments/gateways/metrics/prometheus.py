@@ -1,16 +1,16 @@
 """Prometheus in a cluster: finding the one that knows GPUs, and asking it for the newest figures.
 
-Prometheus documentation, "HTTP API": POST /api/v1/query with the query in a form; a query for a range
-of time answers with every sample in it and when it was taken, which an instant one does not tell.
-Which labels name what depends on how it scrapes: with ``honorLabels: false``, as NVIDIA's
+Prometheus documentation, "HTTP API": POST /api/v1/query with the query in a form. An instant query
+answers with samples up to five minutes old as if they were of now; when one was taken is asked for with
+``timestamp()``. Which labels name what depends on how it scrapes: with ``honorLabels: false``, as NVIDIA's
 ServiceMonitors have it, the exporter's ``pod`` becomes ``exported_pod`` and ``pod`` is the exporter.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -42,9 +42,13 @@ MAX_ANSWER = 48 * 1024 * 1024
 MAX_SERIES = 200_000
 MAX_DEVICES = 20_000
 ANSWER_WITHIN = 10.0  # seconds
-LOOK_BACK = "2m"
+OLDEST = 120.0  # seconds: what was scraped before that is not of now
 _MEMORY = "DCGM_FI_DEV_FB_USED|dcgm_fb_used|(.+_)?gpu_used_vram"
 _EXPORTERS = ("dcgm-exporter", "metrics-exporter")
+
+
+Timed = tuple[Series, float]
+"""A series with the time, in Unix seconds, that an answer is of."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +57,6 @@ class PrometheusService:
     name: str
     port: int
     scheme: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The series of an answer, and the time by Prometheus' clock, None where it did not say."""
-
-    series: list[Series]
-    now: float | None
 
 
 def find_prometheus(client: ClusterClient) -> list[PrometheusService]:
@@ -79,7 +75,7 @@ def find_prometheus(client: ClusterClient) -> list[PrometheusService]:
 
 def knows_gpus(client: ClusterClient, service: PrometheusService) -> bool:
     """Whether it holds series of GPUs now. Raises a ClusterError where it does not answer."""
-    return bool(_query(client, service, f'{{__name__=~"{_MEMORY}"}}').series)
+    return bool(_query(client, service, f'{{__name__=~"{_MEMORY}"}}'))
 
 
 def ask_prometheus(
@@ -94,36 +90,44 @@ def ask_prometheus(
     for one that uses a GPU, and a host that is really an exporter's pod is turned into its node.
     Raises a ClusterError.
     """
-    answer = _query(client, service, f'{{__name__=~"{NAMES_PATTERN}"}}[{LOOK_BACK}]')
-    layout = Layout(answer.series, exporters, nodes)
-    newest = max((one.at for one in answer.series if one.at is not None), default=None)
-    return readings(
-        answer.series,
-        node_of=layout.node,
-        holder_of=layout.holder,
-        now=answer.now or newest,
-        most=MAX_DEVICES,
-    )
+    # By Prometheus' own clock: the value of timestamp() is when a sample was taken, its time is now.
+    ages = {
+        _identity(one.labels): max(0.0, now - one.value)
+        for one, now in _query(client, service, f'timestamp({{__name__=~"{_MEMORY}"}})')
+        if math.isfinite(one.value)
+    }
+    series = [
+        replace(one, age=ages.get(_identity(one.labels)))
+        for one, _ in _query(client, service, f'{{__name__=~"{NAMES_PATTERN}"}}')
+    ]
+    layout = Layout(series, exporters, nodes)
+    found = readings(series, node_of=layout.node, holder_of=layout.holder, most=MAX_DEVICES)
+    return [reading for reading in found if reading.age <= OLDEST]
+
+
+def _identity(labels: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    return frozenset(labels.items())
 
 
 class Layout:
-    """Which labels of an answer name the pod that uses a device, and which its node."""
+    """Which labels of an answer name the pod that uses a device, and which its node. Each job is
+    scraped in its own way: NVIDIA's and AMD's differ by default."""
 
     def __init__(
         self, series: Sequence[Series], exporters: Sequence[ExporterPod], nodes: Collection[str]
     ) -> None:
-        self._exported = any("exported_pod" in one.labels for one in series)
-        self._old = any("pod_name" in one.labels for one in series)
+        self._exported = {_job(one.labels) for one in series if "exported_pod" in one.labels}
+        self._old = {_job(one.labels) for one in series if "pod_name" in one.labels}
         self._own = {(pod.namespace, pod.name): pod.node for pod in exporters}
         self._by_name = {pod.name: pod.node for pod in exporters}
         self._nodes = set(nodes)
 
     def holder(self, labels: Mapping[str, str]) -> Holder | None:
-        if self._exported:
+        if _job(labels) in self._exported:
             # An idle device has no exported_pod here, but does have the exporter's pod.
             name = labels.get("exported_pod", "")
             return (clean(labels.get("exported_namespace", ""), 63), clean(name, 253)) if name else None
-        if self._old:
+        if _job(labels) in self._old:
             name = labels.get("pod_name", "")
             return (clean(labels.get("pod_namespace", ""), 63), clean(name, 253)) if name else None
         found = direct_holder(labels)
@@ -141,6 +145,10 @@ class Layout:
         return self._by_name.get(host) or next(
             (labels[key] for key in ("node", "kubernetes_node") if labels.get(key) in self._nodes), host
         )
+
+
+def _job(labels: Mapping[str, str]) -> str:
+    return labels.get("job", "")
 
 
 def _is_exporter(labels: Mapping[str, str], pod: str) -> bool:
@@ -173,7 +181,7 @@ def _service(item: dict[str, Any]) -> PrometheusService | None:
     )
 
 
-def _query(client: ClusterClient, service: PrometheusService, query: str) -> Answer:
+def _query(client: ClusterClient, service: PrometheusService, query: str) -> list[Timed]:
     """One query, by POST; where only reading through the proxy is allowed, by GET."""
     path = proxy_path(
         service.namespace, "services", service.name, service.scheme, service.port, "api/v1/query"
@@ -184,7 +192,9 @@ def _query(client: ClusterClient, service: PrometheusService, query: str) -> Ans
         return _send(client, service, "GET", path, query)
 
 
-def _send(client: ClusterClient, service: PrometheusService, method: str, path: str, query: str) -> Answer:
+def _send(
+    client: ClusterClient, service: PrometheusService, method: str, path: str, query: str
+) -> list[Timed]:
     tried = f"ask Prometheus {service.namespace}/{service.name}"
     form = {"query": query, "timeout": f"{ANSWER_WITHIN:.0f}s"}
     post = method == "POST"
@@ -197,12 +207,11 @@ def _send(client: ClusterClient, service: PrometheusService, method: str, path: 
         read_timeout=ANSWER_WITHIN,
         total=ANSWER_WITHIN,
     ) as got:
-        body, date = got.read(MAX_ANSWER), got.headers.get("date", "")
-        return Answer(_series(got.status, body, tried), _clock(date))
+        return _series(got.status, got.read(MAX_ANSWER), tried)
 
 
-def _series(status: int, body: bytes, tried: str) -> list[Series]:
-    """The series of Prometheus' envelope. Raises :class:`ServerFault` for anything else."""
+def _series(status: int, body: bytes, tried: str) -> list[Timed]:
+    """The vector in Prometheus' envelope. Raises :class:`ServerFault` for anything else."""
     try:
         envelope = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -226,12 +235,11 @@ def _series(status: int, body: bytes, tried: str) -> list[Series]:
     return [one for one in map(_one, result[:MAX_SERIES]) if one is not None]
 
 
-def _one(item: object) -> Series | None:
-    """The newest sample of one element, of a vector (``value``) or of a matrix (``values``)."""
+def _one(item: object) -> Timed | None:
+    """One element of a vector."""
     if not isinstance(item, dict) or not isinstance(item.get("metric"), dict):
         return None
-    values = item.get("values")
-    sample = values[-1] if isinstance(values, list) and values else item.get("value")
+    sample = item.get("value")
     if not isinstance(sample, list) or len(sample) != 2 or not isinstance(sample[0], int | float):
         return None
     try:
@@ -243,11 +251,4 @@ def _one(item: object) -> Series | None:
         for key, text in list(item["metric"].items())[:MAX_LABELS]
         if isinstance(text, str)
     }
-    return Series(labels.pop("__name__", ""), labels, value, float(sample[0]))
-
-
-def _clock(date: str) -> float | None:
-    try:
-        return parsedate_to_datetime(date).timestamp() if date else None
-    except (TypeError, ValueError):
-        return None
+    return Series(labels.pop("__name__", ""), labels, value), float(sample[0])

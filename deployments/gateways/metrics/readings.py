@@ -129,7 +129,7 @@ class _Device:
     values: dict[str, _Value] = field(default_factory=dict)
     holders: dict[Holder, float] = field(default_factory=dict)
     error: str = ""
-    at: float | None = None
+    age: float | None = None
 
     def add(self, figure: str, value: float, holder: Holder | None) -> None:
         """A pod's share of a device never replaces what the device says of itself; of repeated values
@@ -166,7 +166,6 @@ def readings(
     *,
     node_of: NodeOf = host_of,
     holder_of: HolderOf = direct_holder,
-    now: float | None = None,
     most: int = MAX_DEVICES,
 ) -> list[GpuReading]:
     """What each device shows, in the order of their first series; at most ``most`` devices."""
@@ -189,7 +188,7 @@ def readings(
             device = _Device(vendor, uuid, node, labels, instance)
             devices[vendor, uuid, instance] = device
         _take(device, figure, one, holder_of(labels))
-    return [_reading(device, now) for device in _without_split(devices)]
+    return [_reading(device) for device in _without_split(devices)]
 
 
 def _take(device: _Device, figure: str, one: Series, holder: Holder | None) -> None:
@@ -197,8 +196,8 @@ def _take(device: _Device, figure: str, one: Series, holder: Holder | None) -> N
         device.holders.setdefault(holder, 0.0)
     if not math.isfinite(one.value) or not 0 <= one.value < BLANK:
         return
-    if one.at is not None and (device.at is None or one.at > device.at):
-        device.at = one.at
+    if one.age is not None and (device.age is None or one.age < device.age):
+        device.age = one.age
     if figure == "used" and holder is not None:
         device.holders[holder] = max(device.holders[holder], one.value)
     if device.vendor == AMD and device.instance_id not in ("", "0") and one.value == 0:
@@ -256,13 +255,12 @@ def _without_split(devices: Mapping[tuple[str, str, str], _Device]) -> Iterator[
             yield device
 
 
-def _reading(device: _Device, now: float | None) -> GpuReading:
+def _reading(device: _Device) -> GpuReading:
     labels = device.labels
     nvidia = device.vendor == NVIDIA
     used, total = device.get("used"), _total(device)
     profile = labels.get("GPU_I_PROFILE") if nvidia else labels.get("gpu_compute_partition_type")
     instance = device.instance_id and "/".join(filter(None, (clean(profile or "", 28), device.instance_id)))
-    age = 0.0 if now is None or device.at is None else max(0.0, now - device.at)
     return GpuReading(
         key=f"{device.uuid}/{device.instance_id}" if device.instance_id else device.uuid,
         vendor=device.vendor,
@@ -278,7 +276,7 @@ def _reading(device: _Device, now: float | None) -> GpuReading:
         power=_up_to(20_000.0, device.get("power", "power2", "power3")),
         error=device.error[:200],
         holders=tuple(sorted(device.holders, key=lambda holder: (-device.holders[holder], holder))[:16]),
-        age=age,
+        age=device.age or 0.0,
     )
 
 

@@ -122,10 +122,11 @@ def test_devices_without_a_uuid_are_told_apart_by_node_and_index() -> None:
     assert [reading.key for reading in found] == ["node-9/0", "node-9/1"]
 
 
-def test_the_age_of_a_figure_is_by_the_clock_of_its_source() -> None:
+def test_a_device_is_as_old_as_its_newest_figure() -> None:
+    labels = {"gpu": "0", "UUID": UUID}
     series = [
-        Series("DCGM_FI_DEV_GPU_TEMP", {"gpu": "0", "UUID": UUID}, 40.0, 1000.0),
-        Series("DCGM_FI_DEV_GPU_UTIL", {"gpu": "0", "UUID": UUID}, 4.0, 1010.0),
+        Series("DCGM_FI_DEV_GPU_TEMP", labels, 40.0, 30.0),
+        Series("DCGM_FI_DEV_GPU_UTIL", labels, 4.0, 20.0),
+        Series("DCGM_FI_DEV_XID_ERRORS", labels, 0.0),
     ]
-    assert readings(series, now=1030.0)[0].age == 20.0
-    assert readings(series, now=900.0)[0].age == 0.0
+    assert readings(series)[0].age == 20.0
