@@ -6,6 +6,8 @@ from django.urls import include, path
 
 handler400 = "dashboard.too_large.bad_request"
 
+handler400 = "dashboard.too_large.bad_request"
+
 urlpatterns = [
     path("", include("dashboard.views.health")),
     path("", include("dashboard.views.live")),

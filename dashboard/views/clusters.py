@@ -14,11 +14,12 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from dashboard.access import actor
-from dashboard.forms.clusters import IN_CLUSTER, ConnectForm, CredentialForm, RemoveForm
+from dashboard.forms.clusters import IN_CLUSTER, KUBECONFIG, ConnectForm, CredentialForm, RemoveForm
 from dashboard.forms.faults import place
 from dashboard.presenters.clusters import connection
 from dashboard.presenters.parts import Column, Fact, Step
 from dashboard.regions import page_or_region, watches
+from dashboard.too_large import STATUS, when_too_large, with_reason
 from deployments.commands import clusters as commands
 from deployments.commands.holding import held, hold
 from deployments.commands.subjects import of_cluster
@@ -110,6 +111,15 @@ def _steps(check: Operation) -> list[Step]:
     ]
 
 
+def _connect_too_large(request: HttpRequest) -> HttpResponse:
+    who = actor(request)
+    require(who, Action.MANAGE_CLUSTERS, Subject("cluster"))
+    teams = selector.teams_to_grant(who)
+    form = with_reason(ConnectForm({"way": KUBECONFIG, "namespaces": "*"}, teams=teams), "kubeconfig")
+    return render(request, "clusters/connect.html", {"form": form}, status=STATUS)
+
+
+@when_too_large(_connect_too_large)
 @require_http_methods(["GET", "HEAD", "POST"])
 def connect(request: HttpRequest) -> HttpResponse:
     """A new cluster. Whoever is no site admin is refused before he fills anything in."""
@@ -144,6 +154,17 @@ def connect(request: HttpRequest) -> HttpResponse:
     return render(request, "clusters/connect.html", {"form": form}, status=422)
 
 
+def _credential_too_large(request: HttpRequest, pk: int) -> HttpResponse:
+    who = actor(request)
+    found = selector.cluster_page(who, pk)
+    require(who, Action.MANAGE_CLUSTERS, of_cluster(found.cluster))
+    form = with_reason(CredentialForm({"way": KUBECONFIG}), "kubeconfig")
+    return render(
+        request, "clusters/credential.html", {"cluster": found.cluster, "form": form}, status=STATUS
+    )
+
+
+@when_too_large(_credential_too_large)
 @require_http_methods(["GET", "HEAD", "POST"])
 def credential(request: HttpRequest, pk: int) -> HttpResponse:
     """Another credential for the same cluster."""

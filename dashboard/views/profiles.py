@@ -28,6 +28,7 @@ from dashboard.forms.profiles import (
 )
 from dashboard.presenters import profiles as words
 from dashboard.presenters.parts import Column, ordering
+from dashboard.too_large import STATUS, when_too_large, with_reason
 from deployments.commands import profiles as commands
 from deployments.commands.holding import held, hold
 from deployments.domain.actors import Actor
@@ -270,6 +271,13 @@ def archive(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "profiles/archive.html", {"page": page, "form": form}, status=status)
 
 
+def _import_too_large(request: HttpRequest) -> HttpResponse:
+    _writers(actor(request))
+    form = with_reason(ImportForm({}), "text")
+    return render(request, "profiles/import.html", {"form": form}, status=STATUS)
+
+
+@when_too_large(_import_too_large)
 @require_http_methods(["GET", "HEAD", "POST"])
 def import_file(request: HttpRequest) -> HttpResponse:
     """First what was understood, then the name and the team."""

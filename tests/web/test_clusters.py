@@ -86,6 +86,23 @@ def test_ten_megabytes_are_refused_with_a_sentence(client: Client, admin):
     assert 'id="id_kubeconfig_error"' in answer.content.decode()
 
 
+def test_ten_megabytes_pasted_are_refused_at_the_field(admin):
+    client = Client(enforce_csrf_checks=True)  # the check of the token reads the form before the view
+    client.force_login(admin)
+    cluster = make.make_cluster(admin, "other")
+    for where in (reverse("cluster_connect"), reverse("cluster_credential", args=[cluster.pk])):
+        client.get(where)
+        answer = client.post(where, {"name": "fra", "way": "kubeconfig", "kubeconfig": "a" * 10_000_000})
+        page = answer.content.decode()
+        assert answer.status_code == 413
+        assert 'id="id_kubeconfig_error"' in page and "larger than 3 MiB" in page
+        assert page.count('class="err"') == 1, "nothing else is complained of"
+    client.force_login(make.make_member(make.default_team(), Role.OWNER))
+    assert client.post(reverse("cluster_connect"), {"kubeconfig": "a" * 10_000_000}).status_code == 403
+    answer = client.post(reverse("switch_team"), {"team": "a" * 10_000_000})
+    assert answer.status_code == 422 and "send less" in answer.content.decode()
+
+
 def test_of_several_contexts_one_is_asked_without_pasting_again(client: Client, admin):
     answer = connect(client, kubeconfig=make.kubeconfig("dev", "prod"))
     page = answer.content.decode()
