@@ -14,6 +14,7 @@ urlpatterns = [
     path("", include("dashboard.views.overview")),
     path("", include("dashboard.views.shell")),
     path("clusters/", include("dashboard.views.clusters")),
+    path("clusters/", include("dashboard.views.inventory")),
     path("clusters/", include("dashboard.views.grants")),
     path("clusters/", include("dashboard.views.cluster_preflight")),
     path("profiles/", include("dashboard.views.profiles")),

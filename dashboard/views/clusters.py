@@ -20,6 +20,7 @@ from dashboard.presenters.clusters import connection
 from dashboard.presenters.parts import Column, Fact, Step
 from dashboard.regions import page_or_region, watches
 from dashboard.too_large import STATUS, when_too_large, with_reason
+from dashboard.views.inventory import tabs_of
 from deployments.commands import clusters as commands
 from deployments.commands.holding import held, hold
 from deployments.commands.subjects import of_cluster
@@ -91,6 +92,7 @@ def _page(request: HttpRequest, pk: int) -> dict[str, Any]:
         "facts": facts,
         "check": check,
         "running": running,
+        "tabs": tabs_of(row, "cluster"),
         "steps": _steps(check) if check is not None else [],
         "asked": asked,
         "live": watches(f"cluster:{row.pk}", *([f"operation:{check.pk}"] if check is not None else [])),
