@@ -1,4 +1,4 @@
-"""What the audit's list is narrowed to, from its address."""
+"""What the audit's list is narrowed to, from its address, and for how long entries are kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from django import forms
 from django.utils.dateparse import parse_date, parse_datetime
+from django.utils.translation import gettext_lazy as _
 
 from deployments.domain.states import Outcome
 from deployments.selectors.audit import EntryFilter
@@ -52,3 +54,19 @@ def entry_filter(query: Mapping[str, str]) -> EntryFilter:
 def clean(text: str, most: int) -> str:
     """No database takes a NUL."""
     return text.replace("\x00", "").strip()[:most]
+
+
+class RetentionForm(forms.Form):
+    """Days by class, empty for ever; the fields are named after the classes."""
+
+    change = forms.IntegerField(
+        label=_("Changes"), required=False, help_text=_("Days. Empty: kept for ever.")
+    )
+    refused = forms.IntegerField(
+        label=_("Refusals"), required=False, help_text=_("What was not allowed, failed sign-ins included.")
+    )
+    session = forms.IntegerField(label=_("Sign-ins"), required=False, help_text=_("Who signed in and out."))
+    reason = forms.CharField(
+        label=_("Reason"), required=False, max_length=500, help_text=_("Kept in the audit.")
+    )
+    seen = forms.IntegerField(required=False, min_value=0, widget=forms.HiddenInput)

@@ -117,7 +117,14 @@ class ConnectForm(CredentialForm):
         initial=["*"],
         help_text=_("Where these teams may install: names or patterns such as llm-*, parted by blanks."),
     )
-    field_order = ["name", "way", "kubeconfig", "file", "context", "teams", "namespaces", "held"]
+    reason_required = forms.BooleanField(
+        label=_("Ask for a reason"),
+        required=False,
+        help_text=_("Whoever changes something on this cluster then says why; the audit keeps it."),
+    )
+    field_order = [
+        *("name", "way", "kubeconfig", "file", "context", "teams", "namespaces", "reason_required", "held"),
+    ]
 
     def __init__(self, *args: Any, teams: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -14,6 +14,7 @@ from dashboard.presenters.parts import CodeLine, Fact
 from dashboard.presenters.states import AUDIT, DEEDS, Words
 from dashboard.presenters.times import exact
 from deployments.domain.actors import Actor
+from deployments.domain.audit import EntryClass
 from deployments.domain.diffing import line_diff, to_yaml_lines
 from deployments.domain.states import OperationKind, Outcome
 from deployments.ledger.audit_values import MASKED
@@ -70,6 +71,12 @@ OBJECTS: Mapping[str, Words] = {
     "profile": gettext_lazy("profile"),
     "team": gettext_lazy("team"),
     "user": gettext_lazy("account"),
+}
+CLASSES: Mapping[EntryClass, Words] = {
+    EntryClass.AUDIT: gettext_lazy("What concerns the audit itself"),
+    EntryClass.REFUSED: gettext_lazy("Refusals"),
+    EntryClass.SESSION: gettext_lazy("Sign-ins"),
+    EntryClass.CHANGE: gettext_lazy("Changes"),
 }
 PAGES = ("deployment", "operation", "cluster", "profile")
 

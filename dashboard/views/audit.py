@@ -156,6 +156,7 @@ def verify(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("", audit, name="audit"),
     path("", include("dashboard.views.audit_export")),
+    path("", include("dashboard.views.audit_retention")),
     path("seal", seal, name="audit_seal"),
     path("verify", verify, name="audit_verify"),
     path("<int:sequence>/", entry, name="audit_entry"),

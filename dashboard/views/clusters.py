@@ -22,6 +22,7 @@ from dashboard.regions import page_or_region, watches
 from dashboard.too_large import STATUS, when_too_large, with_reason
 from dashboard.views.inventory import tabs_of
 from deployments.commands import clusters as commands
+from deployments.commands.cluster_reasons import require_reasons
 from deployments.commands.holding import held, hold
 from deployments.commands.subjects import of_cluster
 from deployments.domain.actors import Actor
@@ -144,6 +145,7 @@ def connect(request: HttpRequest) -> HttpResponse:
                 credential=credential,
                 teams=list(given["teams"]),
                 namespaces=given["namespaces"],
+                reason_required=given["reason_required"],
             )
         except InvalidInput as error:
             place(form, error, FIELDS)
@@ -222,6 +224,19 @@ def check(request: HttpRequest, pk: int) -> HttpResponse:
     return HttpResponseRedirect(reverse("cluster", args=[pk]))
 
 
+@require_POST
+def reasons(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask for the reason of every change on the cluster, or no more."""
+    required = bool(request.POST.get("required"))
+    require_reasons(actor(request), cluster_id=pk, required=required)
+    asks, asks_not = (
+        _("Whoever changes something here now says why."),
+        _("Reasons need not be given any more."),
+    )
+    messages.success(request, asks if required else asks_not)
+    return HttpResponseRedirect(reverse("cluster", args=[pk]))
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 def remove(request: HttpRequest, pk: int) -> HttpResponse:
     """Forget a cluster after its name was typed."""
@@ -252,5 +267,6 @@ urlpatterns = [
     path("<int:pk>/", cluster, name="cluster"),
     path("<int:pk>/check", check, name="cluster_check"),
     path("<int:pk>/credential", credential, name="cluster_credential"),
+    path("<int:pk>/reasons", reasons, name="cluster_reasons"),
     path("<int:pk>/remove", remove, name="cluster_remove"),
 ]

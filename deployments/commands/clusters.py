@@ -65,6 +65,7 @@ def connect_cluster(
     teams: list[Team],
     namespaces: list[str],
     simulated: bool = False,
+    reason_required: bool = False,
 ) -> tuple[Cluster, Operation]:
     """Store a cluster with its encrypted credential, grant it to ``teams``, and begin a check of the
     connection. Raises :class:`InvalidInput` (name) and :class:`Conflict` (the name is taken)."""
@@ -85,6 +86,7 @@ def connect_cluster(
                 credential=vault.seal(credential.to_json()),
                 credential_kind=credential.kind,
                 simulated=simulated,
+                reason_required=reason_required,
                 created_by_id=actor.user_id,
             )
     except IntegrityError as error:
@@ -103,6 +105,7 @@ def connect_cluster(
             "credential": credential.kind,
             "teams": [team.name for team in teams],
             "namespaces": namespaces,
+            **({"reason_required": True} if reason_required else {}),
         },
     )
     return cluster, check

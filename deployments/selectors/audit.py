@@ -225,4 +225,3 @@ def newest_checkpoint(actor: Actor) -> AuditCheckpoint | None:
 
 def newest_verification(actor: Actor) -> AuditVerification | None:
     return AuditVerification.objects.first() if actor.sees_everything else None
-
