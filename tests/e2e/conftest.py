@@ -6,7 +6,10 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 from playwright.sync_api import (
@@ -20,7 +23,9 @@ from playwright.sync_api import (
 )
 
 from tests.run_tests import BROWSERS
-from tests.smoke.product import Product, running_product
+from tests.smoke import __main__ as smoke
+from tests.smoke.browser import Browser as PlainBrowser
+from tests.smoke.product import Product, running_product, wait
 
 FLAGS = (
     "--no-sandbox",
@@ -70,6 +75,65 @@ def signed_in(browser: Browser, product: Product) -> StorageState:
     state = context.storage_state()
     context.close()
     return state
+
+
+@dataclass(frozen=True)
+class Installed:
+    """Something to look at on every page: addresses of what smoke's driver installed."""
+
+    operation: str
+    deployment: str
+    profile: str
+    cluster: str
+    place: str
+    preflight: str
+    review: str
+
+
+@pytest.fixture(scope="session")
+def installed(product: Product) -> Installed:
+    driver = PlainBrowser()
+    smoke.sign_in(driver, product.address, product.user, product.password)
+    wait(partial(smoke.usable_cluster, driver, product.address), 60, "the practice cluster to be checked")
+    seen: list[str] = []
+    driver_open = driver.open
+
+    def remember(url: str) -> smoke.Page:
+        page = driver_open(url)
+        seen.append(page.url)
+        return page
+
+    driver.open = remember  # type: ignore[method-assign]
+    submit = driver.submit
+
+    def remember_too(form: smoke.Form, button: tuple[str, str] | None = None) -> smoke.Page:
+        page = submit(form, button)
+        seen.append(page.url)
+        return page
+
+    driver.submit = remember_too  # type: ignore[method-assign]
+    operation = smoke.install(driver, product.address)
+    wait(lambda: smoke.ended(driver, operation.url), 180, "the install to end")
+    page = driver.open(operation.url)
+
+    def first(pattern: str, text: str) -> str:
+        found = re.search(pattern, text)
+        assert found, f"no {pattern}"
+        return found[1]
+
+    def walked(step: str) -> str:
+        url = next(url for url in seen if f"/install/{step}" in url)
+        return url.removeprefix(product.address)
+
+    return Installed(
+        operation=urlsplit(operation.url).path,
+        deployment=first(r'href="(/deployments/\d+/)', page.text),
+        profile=first(r'href="(/profiles/\d+/)"', driver.open(urljoin(product.address, "/profiles/")).text),
+        cluster=first(r'href="(/clusters/\d+/)"', driver.open(urljoin(product.address, "/clusters/")).text),
+        place=walked("place"),
+        preflight=walked("preflight"),
+        review=walked("review"),
+    )
 
 
 Opens = Callable[..., BrowserContext]

@@ -4,81 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from urllib.parse import urljoin, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, StorageState, expect
 
-from tests.e2e.conftest import Opens, complaints, sign_in
-from tests.smoke import __main__ as smoke
-from tests.smoke.browser import Browser as PlainBrowser
-from tests.smoke.product import Product, wait
+from tests.e2e.conftest import Installed, Opens, complaints, sign_in
+from tests.smoke.product import Product
 
 MOST_BYTES = 80 * 1024  # of a page's first load, compressed
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 FIRST_LOAD = {"Document", "Stylesheet", "Script", "Image", "Font"}
-
-
-@dataclass(frozen=True)
-class Installed:
-    """Something to look at on every page: addresses of what smoke's driver installed."""
-
-    operation: str
-    deployment: str
-    profile: str
-    cluster: str
-    place: str
-    preflight: str
-    review: str
-
-
-@pytest.fixture(scope="module")
-def installed(product: Product) -> Installed:
-    driver = PlainBrowser()
-    smoke.sign_in(driver, product.address, product.user, product.password)
-    wait(partial(smoke.usable_cluster, driver, product.address), 60, "the practice cluster to be checked")
-    seen: list[str] = []
-    driver_open = driver.open
-
-    def remember(url: str) -> smoke.Page:
-        page = driver_open(url)
-        seen.append(page.url)
-        return page
-
-    driver.open = remember  # type: ignore[method-assign]
-    submit = driver.submit
-
-    def remember_too(form: smoke.Form, button: tuple[str, str] | None = None) -> smoke.Page:
-        page = submit(form, button)
-        seen.append(page.url)
-        return page
-
-    driver.submit = remember_too  # type: ignore[method-assign]
-    operation = smoke.install(driver, product.address)
-    wait(lambda: smoke.ended(driver, operation.url), 180, "the install to end")
-    page = driver.open(operation.url)
-
-    def first(pattern: str, text: str) -> str:
-        found = re.search(pattern, text)
-        assert found, f"no {pattern}"
-        return found[1]
-
-    def walked(step: str) -> str:
-        url = next(url for url in seen if f"/install/{step}" in url)
-        return url.removeprefix(product.address)
-
-    return Installed(
-        operation=urlsplit(operation.url).path,
-        deployment=first(r'href="(/deployments/\d+/)', page.text),
-        profile=first(r'href="(/profiles/\d+/)"', driver.open(urljoin(product.address, "/profiles/")).text),
-        cluster=first(r'href="(/clusters/\d+/)"', driver.open(urljoin(product.address, "/clusters/")).text),
-        place=walked("place"),
-        preflight=walked("preflight"),
-        review=walked("review"),
-    )
 
 
 PAGES: dict[str, Callable[[Installed], str]] = {
@@ -100,6 +36,8 @@ PAGES: dict[str, Callable[[Installed], str]] = {
     "review": lambda at: at.review,
     "deployments": lambda _: "/deployments/",
     "pods": lambda at: at.deployment + "?tab=pods",
+    "pod": lambda at: at.deployment + "pods/smoke-server-0/",
+    "logs": lambda at: at.deployment + "logs/",
     "model": lambda at: at.deployment + "?tab=model",
     "chat": lambda at: at.deployment + "?tab=chat",
     "events": lambda at: at.deployment + "?tab=events",
