@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
@@ -230,9 +231,10 @@ def _periods(now: datetime, hours: int, days: int) -> list[tuple[Resolution, dat
 def _blob(resolution: Resolution, start: datetime, now: datetime, turn: int) -> bytes:
     raw = resolution is Resolution.RAW
     step = timedelta(seconds=15) if raw else timedelta(minutes=5)
+    noise = random.Random(f"{turn}/{start}")
     parts, at = [HEADER], start
     while at < min(now, start + (timedelta(hours=1) if raw else timedelta(days=1))):
-        load = (int(at.timestamp()) // 60 * (turn + 3)) % 100
+        load = noise.randrange(101)
         place = when(resolution, at)
         if raw:
             parts.append(pack_sample(place, load, 40, 100 + load, load * 512 * MIB))

@@ -108,7 +108,8 @@ def _rows(options: argparse.Namespace) -> tuple[int, int]:
     return device.deployment_id, device.pk
 
 
-def _client() -> Any:
+def signed_in() -> Any:
+    """A client without a browser, signed in as a site admin."""
     from django.conf import settings
     from django.test import Client
 
@@ -144,7 +145,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         set_up_django(Path(name), pages=True)
         deployment, device = _rows(options)
-        client = _client()
+        client = signed_in()
         found: dict[str, Measured] = {}
         for page, path in addresses(deployment, device).items():
             ask(client, path, 3)  # templates and plans are loaded once in the life of a server

@@ -91,11 +91,11 @@ class Server:
 
 
 class Programs:
-    """Child processes that end with the benchmark, the last one first."""
+    """Child processes that end with the benchmark, the last one first; one of each name at a time."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._running: list[subprocess.Popen[bytes]] = []
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, command: Sequence[str], **environment: str) -> subprocess.Popen[bytes]:
         """Output goes to ``name``.log."""
@@ -103,16 +103,20 @@ class Programs:
             process = subprocess.Popen(
                 list(command), stdout=log, stderr=subprocess.STDOUT, env=os.environ | environment
             )
-        self._running.append(process)
+        self._running[name] = process
         return process
 
     def log(self, name: str) -> Path:
         return self.directory / f"{name}.log"
 
+    def pid(self, name: str) -> int:
+        return self._running[name].pid
+
     def stop(self) -> None:
-        for process in reversed(self._running):
+        last_first = list(reversed(self._running.values()))
+        for process in last_first:
             process.send_signal(signal.SIGTERM)
-        for process in reversed(self._running):
+        for process in last_first:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(20)
             if process.poll() is None:
