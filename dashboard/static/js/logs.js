@@ -9,6 +9,7 @@ const KEEP = 5000; // lines
 const KEEP_TEXT = 8_000_000; // characters of them together
 const MOST_MARKS = 2000; // matches that are coloured
 const SLOWEST = 30_000; // ms between two attempts
+const SILENT = 45_000; // ms; the server says at least every 15 s that it is there
 
 const text = box?.dataset;
 const tools = document.getElementById('log-tools');
@@ -171,6 +172,7 @@ let place = '';
 let reading = null; // AbortController of the open stream
 let timer = 0;
 let wait = 1000;
+let heard = 0; // when the stream last said anything
 let paused = false;
 let over = false; // there is no more to come
 
@@ -249,6 +251,7 @@ async function read(answer) {
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return false;
+    heard = Date.now();
     held += value;
     const messages = held.split('\n\n');
     held = messages.pop();
@@ -261,6 +264,7 @@ async function connect() {
   if (paused || over || document.hidden) return;
   const mine = new AbortController();
   reading = mine;
+  heard = Date.now();
   say(text.connecting);
   const slow = setTimeout(() => { if (reading === mine && !seen) say(text.quiet); }, 5000);
   try {
@@ -280,14 +284,17 @@ async function connect() {
 }
 
 async function refused(answer) {
-  if (answer.status === 429 || answer.status >= 500) {
-    complain({ sentence: answer.status === 429 ? await answer.text() : text.lost, retryable: true });
+  const plain = answer.headers.get('Content-Type')?.startsWith('text/plain');
+  const known = { 401: text.signedOut, 404: text.gone };
+  const sentence = known[answer.status] ?? (plain ? await answer.text() : text.lost);
+  const retryable = answer.status === 429 || answer.status >= 500;
+  complain({ sentence, retryable });
+  if (retryable) {
     wait = Math.max(wait, 1000 * (Number(answer.headers.get('Retry-After')) || 5));
     return later('');
   }
   over = true;
   say('');
-  complain({ sentence: answer.status === 401 ? text.signedOut : text.gone });
 }
 
 function stop() {
@@ -320,6 +327,10 @@ if (box) {
   });
   document.addEventListener('visibilitychange', () => (document.hidden ? stop() : start()));
   addEventListener('pagehide', stop);
+  // A connection that died without a word, as after a sleep.
+  setInterval(() => {
+    if (reading && Date.now() - heard > SILENT) connect();
+  }, 10_000);
   addEventListener('pageshow', (event) => {
     if (event.persisted) start();
   });
