@@ -14,10 +14,10 @@ from datetime import datetime
 
 from deployments.observer.leases import Held
 from deployments.observer.podsums import NodeSum
-from deployments.observer.reading import Seen
+from deployments.observer.reading import Kept
 from deployments.observer.scopes import Scope
 
-# What waits is memory: some six KB an object. A list of a large cluster goes through in portions.
+# What waits is memory: some two KB an object. A list of a large cluster goes through in portions.
 MOST = 4_000
 
 
@@ -27,7 +27,7 @@ class Upsert:
 
     cluster_id: int
     lease: Held
-    seen: Seen
+    seen: Kept
 
     @property
     def key(self) -> Hashable:

@@ -10,12 +10,10 @@ from __future__ import annotations
 import threading
 from typing import NamedTuple
 
-import orjson
-
 from deployments.observer.backlog import Backlog, Gone, Listed, Summed, Upsert
 from deployments.observer.leases import Held
 from deployments.observer.podsums import PodSums
-from deployments.observer.reading import EVENT, INVENTORY, NODE, POD, Seen, deployment_of, read
+from deployments.observer.reading import EVENT, INVENTORY, NODE, POD, Kept, deployment_of, keep, read
 from deployments.observer.reading_inventory import exporter_of
 from deployments.observer.scopes import Scope
 from deployments.observer.trimming import Raw, mapping
@@ -74,7 +72,8 @@ class Intake:
         if listing is not None:
             listing.add(place)
         known = self._scope(scope)
-        before, now = known.get(place), _digest(seen)
+        kept = keep(seen)
+        before, now = known.get(place), _digest(kept)
         if before is not None and before.uid == now.uid:
             # Said again, or said late: a broken proxy may repeat. A list is believed in any case.
             if listing is None and now.version < before.version:
@@ -83,7 +82,7 @@ class Intake:
                 known[place] = now
                 return
         known[place] = now
-        self._backlog.put(Upsert(self._cluster_id, self._lease, seen))
+        self._backlog.put(Upsert(self._cluster_id, self._lease, kept))
         if scope.kind is NODE and (before is None or before.uid != now.uid):
             self.sums.renew(seen.name)
 
@@ -130,8 +129,8 @@ def _wanted(scope: Scope, obj: Raw) -> bool:
     return deployment_of(labels) is not None or (scope.kind is POD and exporter_of(labels) != "")
 
 
-def _digest(seen: Seen) -> _Known:
+def _digest(kept: Kept) -> _Known:
     """Kubernetes documentation, "Resource versions": those of one kind may be compared as numbers. One
     that is no number counts as the newest."""
-    version = int(seen.resource_version) if seen.resource_version.isdecimal() else 2**63
-    return _Known(seen.uid, version, hash(orjson.dumps((seen.deployment, seen.data))))
+    version = int(kept.resource_version) if kept.resource_version.isdecimal() else 2**63
+    return _Known(kept.uid, version, hash((kept.deployment, kept.text)))

@@ -8,10 +8,10 @@ from datetime import datetime
 from deployments.models import ClusterNode
 from deployments.observer import bulk
 from deployments.observer.podsums import NodeSum
-from deployments.observer.reading import Seen
+from deployments.observer.reading import Kept
 
 
-def upsert(cluster_id: int, nodes: Sequence[Seen], now: datetime) -> bool:
+def upsert(cluster_id: int, nodes: Sequence[Kept], now: datetime) -> bool:
     """Store nodes as they are; what pods hold of them stays. True where that changed anything."""
     rows = ClusterNode.objects.filter(cluster_id=cluster_id, name__in=[node.name for node in nodes])
     before = {
@@ -21,7 +21,7 @@ def upsert(cluster_id: int, nodes: Sequence[Seen], now: datetime) -> bool:
     bulk.upsert(
         ClusterNode,
         ("cluster", "name", "uid", "data", "resource_version", "changed_at", "pods"),
-        ((cluster_id, node.name, node.uid, node.data, node.resource_version, now, 0) for node in changed),
+        ((cluster_id, node.name, node.uid, node.text, node.resource_version, now, 0) for node in changed),
         unique=("cluster", "name"),
         once=("pods",),
     )

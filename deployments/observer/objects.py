@@ -11,7 +11,7 @@ from deployments.models import ClusterNode, ObservedObject, OwnedObject
 from deployments.observer import bulk, noderows
 from deployments.observer.backlog import Change, Gone, Listed, Summed, Unlisted, Upsert
 from deployments.observer.owners import CLUSTERS_OWN, NOBODYS, Owners, record_claims
-from deployments.observer.reading import Seen
+from deployments.observer.reading import Kept
 from deployments.observer.scopes import Scope
 
 CHUNK = 500  # primary keys in one statement
@@ -51,7 +51,7 @@ def write_objects(cluster_id: int, changes: Sequence[Change], now: datetime) -> 
     """Write objects in the order in which they were seen, with a number of queries that does not grow
     with theirs."""
     touched = Touched()
-    run: list[Seen] = []
+    run: list[Kept] = []
     gone: list[Gone] = []
 
     def settle() -> None:
@@ -85,7 +85,7 @@ def write_objects(cluster_id: int, changes: Sequence[Change], now: datetime) -> 
     return touched
 
 
-def _upsert(cluster_id: int, seen: list[Seen], now: datetime, touched: Touched) -> None:
+def _upsert(cluster_id: int, seen: list[Kept], now: datetime, touched: Touched) -> None:
     nodes = [one for one in seen if one.kind == NODE]
     if nodes:
         touched.inventory |= noderows.upsert(cluster_id, nodes, now)
@@ -99,8 +99,8 @@ def _upsert(cluster_id: int, seen: list[Seen], now: datetime, touched: Touched) 
             "kind", "namespace", "name", "uid", "resource_version", "deployment_id"
         )
     }
-    rows: list[tuple[Seen, int | None]] = []
-    left: list[Gone | Seen] = []
+    rows: list[tuple[Kept, int | None]] = []
+    left: list[Gone | Kept] = []
     for one in others:
         owner = owners.of(one)
         place = (one.kind, one.namespace, one.name)
@@ -124,7 +124,7 @@ def _upsert(cluster_id: int, seen: list[Seen], now: datetime, touched: Touched) 
                 one.namespace,
                 one.name,
                 one.uid,
-                one.data,
+                one.text,
                 one.resource_version,
                 now,
             )
@@ -143,7 +143,7 @@ def _upsert(cluster_id: int, seen: list[Seen], now: datetime, touched: Touched) 
         _keep_newest_events(cluster_id, events)
 
 
-def _named(cluster_id: int, which: Collection[Seen | Gone]) -> QuerySet[ObservedObject]:
+def _named(cluster_id: int, which: Collection[Kept | Gone]) -> QuerySet[ObservedObject]:
     """The rows of these objects, and perhaps a few more with the same names: served by the index."""
     return ObservedObject.objects.filter(
         cluster_id=cluster_id,
@@ -166,7 +166,7 @@ def _keep_newest_events(cluster_id: int, owners: set[int | None]) -> None:
             ObservedObject.objects.filter(pk__in=chunk).delete()
 
 
-def _delete_named(cluster_id: int, which: Collection[Seen | Gone], now: datetime, touched: Touched) -> None:
+def _delete_named(cluster_id: int, which: Collection[Kept | Gone], now: datetime, touched: Touched) -> None:
     places = {(one.kind, one.namespace, one.name) for one in which}
     nodes = [name for kind, _, name in places if kind == NODE]
     if nodes:

@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef
 
 from deployments.domain.names import CLAIM_TEMPLATE, ObjectNames
 from deployments.models import Deployment, ObservedObject, OwnedObject
-from deployments.observer.reading import INVENTORY, Seen
+from deployments.observer.reading import INVENTORY, Kept
 from deployments.selectors import system
 
 
@@ -31,7 +31,7 @@ _INVENTORY = frozenset(kind.kind for kind in INVENTORY)
 class Owners:
     """Answers for one batch of objects of one cluster, with two queries in all."""
 
-    def __init__(self, cluster_id: int, batch: Iterable[Seen]) -> None:
+    def __init__(self, cluster_id: int, batch: Iterable[Kept]) -> None:
         batch = list(batch)
         labels = {seen.deployment for seen in batch if seen.deployment is not None}
         self._by_label = system.by_label(cluster_id, labels) if labels else {}
@@ -49,7 +49,7 @@ class Owners:
                 ):
                     self._places[namespace, prefix] = pk
 
-    def of(self, seen: Seen) -> Owner:
+    def of(self, seen: Kept) -> Owner:
         """A labelled object counts only in the deployment's own namespace; an event goes by the name of
         what it is about, the longest match first."""
         if seen.kind == "Event":
@@ -58,11 +58,11 @@ class Owners:
             return CLUSTERS_OWN
         if seen.deployment is not None:
             return self._by_label.get((seen.deployment, seen.namespace), NOBODYS)
-        return CLUSTERS_OWN if "exporter" in seen.data else NOBODYS
+        return CLUSTERS_OWN if seen.exporter else NOBODYS
 
-    def _of_event(self, seen: Seen) -> Owner:
-        about = seen.data["involved"]
-        if about["namespace"] not in ("", seen.namespace):
+    def _of_event(self, seen: Kept) -> Owner:
+        about = seen.about or {}
+        if not about or about["namespace"] not in ("", seen.namespace):
             return NOBODYS
         name = about["name"]
         while name:
@@ -73,8 +73,8 @@ class Owners:
         return NOBODYS
 
 
-def _of_node(seen: Seen) -> bool:
-    return bool(seen.data["involved"]["kind"] == "Node")
+def _of_node(seen: Kept) -> bool:
+    return seen.about is not None and seen.about["kind"] == "Node"
 
 
 def record_claims(deployments: set[int]) -> None:

@@ -34,15 +34,18 @@ def mapping(value: object) -> Raw:
 
 
 def mappings(value: object, most: int = MAX_ITEMS) -> list[Raw]:
-    items = value if isinstance(value, list) else []
-    return [item for item in items[:most] if isinstance(item, dict)]
+    if not isinstance(value, list):
+        return []
+    return [item for item in value[:most] if isinstance(item, dict)]
 
 
 def text_of(value: object, size: int = MAX_TEXT) -> str:
     """A text of at most ``size`` characters. NUL is replaced: PostgreSQL cannot store it."""
+    if value is None:
+        return ""
     if type(value) is str and len(value) <= size and value.isascii() and "\x00" not in value:
-        return value  # nearly every text, and there are thousands a second
-    if isinstance(value, bool | dict | list) or value is None:
+        return value  # nearly every text, and there are many thousands a second
+    if isinstance(value, bool | dict | list):
         return ""
     text = str(value).replace("\x00", "�")
     text = text.encode("utf-8", "replace").decode("utf-8")
