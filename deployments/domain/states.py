@@ -130,6 +130,13 @@ class SiteRole(StrEnum):
     ADMIN = "admin"
 
 
+class ShareLevel(StrEnum):
+    """What another team may do with a profile, weakest first."""
+
+    USE = "use"
+    EDIT = "edit"
+
+
 class Outcome(StrEnum):
     """How an audited act ended."""
 

@@ -27,7 +27,7 @@ from deployments.models.operations import (
     PullProgress,
     PullWaiter,
 )
-from deployments.models.profiles import Profile, Revision
+from deployments.models.profiles import Profile, ProfileShare, Revision
 from deployments.models.teams import Invitation, Membership, Team, User
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "OperationTransition",
     "OwnedObject",
     "Profile",
+    "ProfileShare",
     "PullProgress",
     "PullWaiter",
     "Release",

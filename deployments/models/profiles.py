@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.db.models.functions import Lower
 
+from deployments.domain.states import ShareLevel
+from deployments.models.choices import choices, one_of
 from deployments.models.teams import Team, User
 
 
@@ -18,6 +20,11 @@ class Profile(models.Model):
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     archived_at = models.DateTimeField(null=True)
     version = models.PositiveBigIntegerField(default=1)
+    # Where it was copied from; a revision stays as long as something came from it.
+    origin = models.ForeignKey("Revision", null=True, on_delete=models.PROTECT, related_name="clones")
+    # In the catalog every team may use it. An owner asks, a site admin publishes.
+    catalog_asked_at = models.DateTimeField(null=True)
+    catalog_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["name"]
@@ -29,6 +36,26 @@ class Profile(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ProfileShare(models.Model):
+    """Another team may use a profile, or edit it too."""
+
+    profile = models.ForeignKey(Profile, on_delete=models.CASCADE, related_name="shares")
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="shared_profiles")
+    level = models.CharField(max_length=10, choices=choices(ShareLevel))
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["profile", "team"], name="profile_shared_once"),
+            models.CheckConstraint(
+                condition=models.Q(level__in=one_of(ShareLevel)), name="profile_share_level_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.profile} for {self.team}"
 
 
 class Revision(models.Model):
