@@ -57,8 +57,7 @@ def known(cluster_id: int) -> Sources:
         if row.kind == SourceKind.PROMETHEUS:
             if detail.get("gpus"):
                 prometheus.append(PrometheusService(row.namespace, row.name, int(row.port), row.scheme))
-            else:
-                empty = True
+            empty |= not detail.get("gpus") and bool(detail.get("answers"))
         else:
             exporters += [ExporterPod(**{**pod, "kind": SourceKind(row.kind)}) for pod in detail["pods"]]
     return Sources(exporters, prometheus, empty)
@@ -82,7 +81,8 @@ def look(client: ClusterClient, cluster_id: int, now: datetime) -> Sources:
     with transaction.atomic():
         _remember(cluster_id, exporters, asked, now)
     good = [service for service, gpus, _ in asked if gpus]
-    return Sources(exporters, good, empty=bool(services) and not good, refused=refused)
+    empty = any(not gpus and error is None for _, gpus, error in asked)
+    return Sources(exporters, good, empty=empty and not good, refused=refused)
 
 
 def _probe(client: ClusterClient, service: PrometheusService) -> tuple[bool, ClusterError | None]:
@@ -114,7 +114,7 @@ def _remember(
             kind=SourceKind.PROMETHEUS,
             port=str(service.port),
             scheme=service.scheme,
-            detail={"there": True, "gpus": gpus},
+            detail={"there": True, "gpus": gpus, "answers": error is None},
             error=error.sentence[:500] if error else "" if gpus else "It holds no figures of GPUs.",
             remedy=error.remedy[:500] if error else "" if gpus else "Let it scrape the GPU exporters.",
         )

@@ -136,17 +136,19 @@ def _from_exporters(client: ClusterClient, cluster: Cluster, sources: Sources) -
             return Round(no_data=NoData.MAY_NOT_LIST, answered=_words(sources.refused))
         empty = sources.empty or bool(sources.prometheus)
         return Round(no_data=NoData.PROMETHEUS_EMPTY if empty else NoData.NO_EXPORTER)
-    outcome, failures = Round(), dict[str, ClusterError]()
+    outcome, failures, mute = Round(), dict[str, ClusterError](), dict[str, ClusterError]()
     for pod, answer in _ask_all(client, cluster.pk, sources.exporters):
         if isinstance(answer, ClusterError):
             failures[pod.node or pod.name] = answer
             outcome.look_again |= isinstance(answer, ObjectMissing)
-        else:
+        elif answer:
             outcome.readings += answer
+        else:
+            mute[pod.node or pod.name] = ClusterError("It tells nothing about any GPU.")
     unasked = [pod for pod in sources.exporters if not pod.running]
     outcome.look_again |= bool(unasked)
-    if failures:
-        _tell(outcome, failures, len(sources.exporters))
+    if failures or (mute and outcome.readings):
+        _tell(outcome, failures | mute, len(sources.exporters))
     elif not outcome.readings:
         outcome.no_data = NoData.EMPTY
         if len(unasked) == len(sources.exporters):
