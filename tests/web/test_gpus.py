@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-import pytest
-from django.test import Client
+import re
+from datetime import timedelta
+from typing import Any
 
-from deployments.domain.states import Role
-from deployments.models import Cluster, ClusterGrant, Deployment, Team
+import pytest
+from django.template.loader import render_to_string
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from dashboard.templatetags import charts
+from deployments.domain.gpus import NoData, why
+from deployments.domain.states import SiteRole
+from deployments.models import Cluster, ClusterGrant, Deployment, GpuDevice, Team
+from tests.factories import make_team
 from tests.web import gpu_rows, rows
 from tests.web.reading import html
 
 pytestmark = pytest.mark.django_db
+
+NB = "\u00a0"
 
 
 @pytest.fixture
@@ -26,25 +38,286 @@ def deployment(team: Team, cluster: Cluster) -> Deployment:
     return rows.deployment(rows.revision(team), cluster, "r1-70b-search")
 
 
-@pytest.fixture
-def signed_in(client: Client, team: Team) -> Client:
-    client.force_login(rows.person("olga", team, Role.VIEWER))
-    return client
+def held_by(deployment: Deployment) -> dict[str, Any]:
+    return {"pod_namespace": "llm", "pod_name": f"{deployment.name}-server-0", "deployment": deployment}
 
 
+# The list -----------------------------------------------------------------------------------------
 def test_the_list_answers_what_is_held_and_what_is_free(
     signed_in: Client, cluster: Cluster, deployment: Deployment
 ) -> None:
-    held = {"pod_namespace": "llm", "pod_name": "r1-server-0", "deployment": deployment}
-    busy = gpu_rows.device(cluster, "fra-1", 0, **held)
+    busy = gpu_rows.device(cluster, "fra-1", 0, **held_by(deployment))
     gpu_rows.device(cluster, "fra-1", 1, utilisation=0.0, memory_used=0)
-    gpu_rows.series([busy], lambda ago: 81.0)
+    gpu_rows.series([busy], lambda ago: None if 1200 <= ago < 2400 else 81.0)
     gpu_rows.node(cluster, "fra-1", gpus=2, requested=1)
     page = html(signed_in, "/gpus/")
     assert "1 of 2 GPUs held, 1 free" in page
     assert "Largest free block: 1 on fra-1." in page
-    assert f'href="/deployments/{deployment.pk}/"' in page and "llm/r1-server-0" in page
-    assert "fra-1 · 0: between 81 and 81\u00a0%, now 81\u00a0%" in page
+    assert f'href="/deployments/{deployment.pk}/"' in page and "llm/r1-70b-search-server-0" in page
+    assert re.search(
+        rf"fra-1 · 0: between 81 and 81{NB}%, now 81{NB}%, no data for 3\d{NB}% of the time", page
+    )
     assert "fra-1 · 1: no data" in page
-    for figure in ("81\u00a0%", "71\u00a0°C", "298\u00a0W", "46\u00a0GiB of 48\u00a0GiB", "dcgm-exporter"):
+    for figure in (f"81{NB}%", f"71{NB}°C", f"298{NB}W", f"46{NB}GiB of 48{NB}GiB", "dcgm-exporter"):
         assert figure in page, figure
+
+
+def test_what_was_not_measured_lately_is_neither_zero_nor_free(signed_in: Client, cluster: Cluster) -> None:
+    long_ago = timezone.now() - timedelta(hours=3)
+    gpu_rows.device(cluster, "fra-1", 0, utilisation=55.0, sampled_at=long_ago)
+    gpu_rows.device(cluster, "fra-1", 1, utilisation=None, temperature=None, power=None, memory_used=None)
+    page = html(signed_in, "/gpus/")
+    assert "0 of 2 GPUs held, 1 free" in page and "1 sends no fresh figures." in page
+    old, silent = page.split('<tr id="gpu-')[1:]
+    assert "No data" in old and "cannot tell" in old and "55" not in old
+    assert silent.count("not told") == 3 and f"0{NB}%" not in silent
+
+
+def test_filters_order_and_range_are_in_the_address(signed_in: Client, cluster: Cluster) -> None:
+    gpu_rows.device(cluster, "fra-1", 0, utilisation=10.0, product="NVIDIA L40S")
+    gpu_rows.device(cluster, "fra-2", 0, utilisation=90.0, product="NVIDIA H100", error="XID 79")
+    other = rows.cluster("par")
+    ClusterGrant.objects.create(cluster=other, team=Team.objects.get(slug="default"), namespaces=["*"])
+    gpu_rows.device(other, "par-1", 0)
+    for query, shown, hidden in (
+        ("product=NVIDIA+H100", "fra-2", "fra-1"),
+        ("state=error", "fra-2", "fra-1"),
+        ("node=fra-1", "fra-1", "fra-2"),
+        ("q=h100", "fra-2", "fra-1"),
+        (f"cluster={cluster.pk}", "fra-1", "par-1"),
+    ):
+        page = html(signed_in, f"/gpus/?{query}").partition('id="devices"')[2]
+        assert f"<b>{shown}</b>" in page and f"<b>{hidden}</b>" not in page, query
+    page = html(signed_in, "/gpus/?sort=-utilisation&range=24h")
+    table = page.partition('id="devices"')[2]
+    assert table.index("<b>fra-2</b>") < table.index("<b>fra-1</b>")
+    assert 'href="?sort=-utilisation&amp;range=7d"' in page and "last 24 hours" in page
+    assert "The filters hide all others." in html(signed_in, "/gpus/?q=nothing")
+    for query in (
+        "state=x",
+        "sort=password",
+        "page=x",
+        "cluster=x",
+        "range=x",
+        "cluster=99999999999999999999",
+    ):
+        html(signed_in, f"/gpus/?{query}")
+
+
+@pytest.mark.parametrize("reason", [each for each in NoData if each not in (NoData.STALE, NoData.NOT_YET)])
+def test_where_figures_are_missing_the_page_says_why_and_what_to_do(
+    signed_in: Client, team: Team, reason: NoData
+) -> None:
+    cluster = rows.cluster("fra")
+    ClusterGrant.objects.create(cluster=cluster, team=team, namespaces=["*"])
+    gpu_rows.sampling(cluster, reason, answered="pods is <b>forbidden</b>")
+    if reason.partial:
+        gpu_rows.device(cluster, "fra-1")
+    page = html(signed_in, "/gpus/")
+    said = why(reason)
+    for words in (said.sentence, said.remedy, "pods is <b>forbidden</b>"):
+        assert render_to_string_of(words) in page, words
+    assert ("no data because" in page) is not reason.partial
+
+
+def render_to_string_of(text: str) -> str:
+    """A text as templates escape it."""
+    return (
+        str(render_to_string("components/none.html", {"title": text}))
+        .partition("<b>")[2]
+        .partition("</b>")[0]
+    )
+
+
+def test_without_clusters_the_page_says_what_belongs_there(signed_in: Client) -> None:
+    assert "No cluster yet" in html(signed_in, "/gpus/")
+
+
+def test_the_number_of_queries_does_not_grow(
+    signed_in: Client,
+    cluster: Cluster,
+    deployment: Deployment,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    def fill(nodes: range) -> None:
+        for n in nodes:
+            gpu_rows.node(cluster, f"fra-{n}", requested=1)
+            made = [gpu_rows.device(cluster, f"fra-{n}", i, **held_by(deployment)) for i in range(4)]
+            gpu_rows.series(made, lambda ago: 50.0, step=600)
+
+    fill(range(2))
+    with django_assert_max_num_queries(22) as few:
+        html(signed_in, "/gpus/")
+    fill(range(2, 12))
+    with django_assert_max_num_queries(len(few.captured_queries)):
+        page = html(signed_in, "/gpus/")
+    assert "1 to 24 of 48" in page and 'href="?page=2"' in page
+
+
+# Who may see what ---------------------------------------------------------------------------------
+def test_strangers_find_nothing(client: Client, cluster: Cluster, deployment: Deployment) -> None:
+    device = gpu_rows.device(cluster, "fra-1", **held_by(deployment))
+    client.force_login(rows.person("stranger", make_team("Others")))
+    assert "fra-1" not in html(client, "/gpus/") and "fra" not in html(client, f"/gpus/?cluster={cluster.pk}")
+    for address in (
+        f"/gpus/{device.pk}/",
+        f"/gpus/{device.pk}/figures",
+        f"/gpus/deployments/{deployment.pk}/figures",
+        "/gpus/999999/",
+    ):
+        html(client, address, 404)
+        html(client, address, 404, **{"X-Fragment": "1"})
+
+
+def test_another_teams_pod_is_another_workload(
+    client: Client, cluster: Cluster, deployment: Deployment
+) -> None:
+    device = gpu_rows.device(cluster, "fra-1", **held_by(deployment))
+    others = make_team("Others")
+    ClusterGrant.objects.create(cluster=cluster, team=others, namespaces=["*"])
+    client.force_login(rows.person("neighbour", others))
+    for address in ("/gpus/", f"/gpus/{device.pk}/"):
+        for headers in ({}, {"X-Fragment": "1"}):
+            page = html(client, address, **headers)
+            assert "another workload" in page
+            assert deployment.name not in page and "server-0" not in page
+    answer = client.get(f"/gpus/{device.pk}/figures")
+    assert answer.status_code == 200 and deployment.name.encode() not in answer.content
+    client.force_login(rows.person("auditor", site=SiteRole.AUDITOR))
+    assert "r1-70b-search-server-0" in html(client, "/gpus/")
+
+
+# One device ---------------------------------------------------------------------------------------
+def test_a_device_shows_its_figures_with_source_and_age(
+    signed_in: Client, cluster: Cluster, deployment: Deployment
+) -> None:
+    device = gpu_rows.device(cluster, "fra-1", **held_by(deployment))
+    gpu_rows.series([device], lambda ago: 81.0)
+    page = html(signed_in, f"/gpus/{device.pk}/")
+    assert page.count("dcgm-exporter, <time") == 6
+    assert f'data-charts="/gpus/{device.pk}/figures?range=1h"' in page
+    assert f"Busy, last hour: between 81 and 81{NB}%" in page
+    assert "550.54.15" in page and device.key in page
+    table = page.partition('id="as-table"')[2]
+    assert f"81{NB}%" in table and f"72{NB}°C" in table
+    part = html(signed_in, f"/gpus/{device.pk}/", **{"X-Fragment": "1"})
+    assert part.lstrip().startswith('<div id="device"') and "data-charts" not in part
+
+
+def test_a_silent_device_says_why(signed_in: Client, cluster: Cluster) -> None:
+    device = gpu_rows.device(cluster, "fra-1", sampled_at=timezone.now() - timedelta(days=3))
+    page = html(signed_in, f"/gpus/{device.pk}/")
+    assert "No data because:" in page and "See whether the exporter runs on fra-1" in page
+
+
+def test_without_the_library_the_page_has_its_table_and_says_why(
+    signed_in: Client, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = gpu_rows.device(cluster, "fra-1")
+    gpu_rows.series([device], lambda ago: 81.0)
+    charts.library_found.cache_clear()
+    monkeypatch.setattr(charts, "LIBRARY", ("vendor/uplot/nowhere.js", "vendor/uplot/nowhere.css"))
+    try:
+        page = html(signed_in, f"/gpus/{device.pk}/")
+    finally:
+        charts.library_found.cache_clear()
+    assert "uPlot, which draws them, was not fetched" in page
+    assert "data-charts" not in page and "<script src" in page and "nowhere" not in page
+    assert f"81{NB}%" in page.partition('id="as-table"')[2]
+
+
+# Figures for charts -------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("span", "step", "most"),
+    [
+        ("1h", 30, 121),
+        ("6h", 300, 73),
+        ("24h", 300, 289),
+        ("7d", 3600, 169),
+        ("30d", 7200, 361),
+        ("1y", 86400, 367),
+    ],
+)
+def test_figures_come_in_bounded_spans_with_gaps(
+    signed_in: Client, cluster: Cluster, span: str, step: int, most: int
+) -> None:
+    device = gpu_rows.device(cluster, "fra-1")
+    gpu_rows.series([device], lambda ago: None if 1000 <= ago < 2000 else 50.0)
+    answer = signed_in.get(f"/gpus/{device.pk}/figures?range={span}")
+    assert answer.status_code == 200 and answer["Cache-Control"] == "no-store"
+    figures = answer.json()
+    [line] = figures["lines"]
+    assert figures["step"] == step and figures["count"] <= most
+    for key in ("utilisation", "memory_used", "temperature", "power"):
+        assert len(line[key]) == figures["count"]
+    assert 50 in line["utilisation"] and None in line["utilisation"]
+    if span == "1h":
+        begin = int(timezone.now().timestamp()) - 1900
+        gap = line["utilisation"][(begin - figures["from"]) // step :][: 800 // step]
+        assert set(gap) == {None}
+
+
+def test_figures_of_a_deployment_are_a_line_for_each_device(
+    signed_in: Client, cluster: Cluster, deployment: Deployment
+) -> None:
+    devices = [gpu_rows.device(cluster, "fra-1", n, **held_by(deployment)) for n in range(2)]
+    gpu_rows.series(devices, lambda ago: 50.0)
+    gpu_rows.device(cluster, "fra-2")
+    address = f"/gpus/deployments/{deployment.pk}/figures"
+    figures = signed_in.get(f"{address}?figure=power").json()
+    assert [line["name"] for line in figures["lines"]] == ["fra-1 · 0", "fra-1 · 1"]
+    assert 210 in figures["lines"][0]["power"]
+    assert "utilisation" in signed_in.get(f"{address}?figure=nonsense").json()["lines"][0]
+
+
+# On the pages of deployments ----------------------------------------------------------------------
+def test_a_deployments_section_tells_where_its_models_sit(
+    signed_in: Client, cluster: Cluster, deployment: Deployment
+) -> None:
+    now = timezone.now()
+
+    def loaded(placement: str, share: float) -> dict[str, Any]:
+        sizes = {"size": 10 * gpu_rows.GIB, "size_vram": int(share * 10 * gpu_rows.GIB)}
+        return {"model": f"m-{share}", "placement": placement, "share": share, **sizes}
+
+    deployment.probes = {
+        "pods": {
+            "pod-0": {"at": now.isoformat(), "loaded": [loaded("on GPU", 1.0), loaded("split 60:40", 0.6)]},
+            "pod-1": {"at": now.isoformat(), "loaded": [loaded("on CPU", 0.0)]},
+            "pod-2": {"at": now.isoformat(), "loaded": []},
+            "pod-3": {},
+        }
+    }
+    deployment.save()
+    gpu_rows.device(cluster, "fra-1", **held_by(deployment))
+    page = html(signed_in, f"/deployments/{deployment.pk}/?tab=gpus")
+    for words in ("On the GPU", "Split 60:40", "On the CPU", f"6{NB}GiB of 10{NB}GiB in GPU memory"):
+        assert words in page, words
+    assert "none is loaded now" in page and "This pod has not said what it has loaded." in page
+    assert f"/gpus/deployments/{deployment.pk}/figures?range=1h&amp;figure=utilisation" in page
+    part = html(
+        signed_in,
+        f"/deployments/{deployment.pk}/?part=section&tab=gpus&figure=power&range=6h",
+        **{"X-Fragment": "1"},
+    )
+    assert "range=6h&amp;figure=power" in part and f"gpus:{cluster.pk}" in part
+
+
+def test_a_deployment_without_gpus_says_so(signed_in: Client, deployment: Deployment) -> None:
+    assert "It asks for no GPU" in html(signed_in, f"/deployments/{deployment.pk}/?tab=gpus")
+
+
+def test_the_list_of_deployments_draws_how_busy_each_one_was(
+    signed_in: Client,
+    cluster: Cluster,
+    deployment: Deployment,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    devices = [gpu_rows.device(cluster, "fra-1", n, **held_by(deployment)) for n in range(2)]
+    gpu_rows.series(devices, lambda ago: 50.0, hours=6, step=60)
+    page = html(signed_in, "/deployments/")
+    assert re.search(
+        rf'aria-label="GPUs busy in the last 6 hours, newest 50{NB}%"[^>]*><polyline points="', page
+    )
+    GpuDevice.objects.all().delete()
+    assert "<polyline" not in html(signed_in, "/deployments/")
