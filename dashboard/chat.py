@@ -37,6 +37,9 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 CHECK_EVERY = 2.0  # seconds between two looks at the role while an answer is streamed
 CHECK_LIMIT = 2.0  # seconds that such a look may take
 BODY_SECONDS = 60.0
+# Browsers ask for a page's manifest without cookies (W3C Web Application Manifest, "manifest" link type), so
+# nobody is known there and the cluster is not asked.
+MANIFEST = ("/site.webmanifest", b'{"name":"Chat","start_url":"/","display":"browser"}')
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 log = logging.getLogger(__name__)
@@ -79,6 +82,9 @@ class ChatApplication:
             await self._enter(scope, headers, public_id, reply)
             return
         _refuse_foreign(scope["method"], headers, host)
+        if scope["path"] == MANIFEST[0] and scope["method"] in ("GET", "HEAD"):
+            await reply.whole(200, [("Content-Type", "application/manifest+json")], MANIFEST[1])
+            return
         visitor = _visitor(headers, public_id)
         target = await self._target(visitor)
         reply.way_back = target.deployment_url or target.dashboard_origin

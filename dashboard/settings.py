@@ -45,8 +45,8 @@ MIDDLEWARE = [
     "dashboard.middleware.RequestContext",
     "django.middleware.security.SecurityMiddleware",
     "dashboard.middleware.ContentSecurityPolicy",
+    "dashboard.static_files.StaticFiles",
     "dashboard.middleware.CompressPages",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -152,6 +152,7 @@ ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_ADAPTER = "dashboard.accounts.AccountAdapter"
+ACCOUNT_FORMS = {"login": "dashboard.forms.sign_in.SignInForm"}
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = False

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from dashboard.presenters.fields import CHOICES
 from dashboard.presenters.numbers import duration, memory
 from dashboard.presenters.parts import Fact
 from dashboard.presenters.states import Words
 from deployments.domain.errors import InvalidInput
 from deployments.domain.quantities import parse
-from deployments.domain.spec import GpuVendor, StackSpec, StorageMode
+from deployments.domain.spec import GpuVendor, StackSpec
 from deployments.models import Deployment, ObservedObject
 from deployments.selectors.deployments import DeploymentPage
 
 COMPONENT = "app.kubernetes.io/component"
 COMPONENTS = {"server": gettext_lazy("model server"), "chat": gettext_lazy("chat")}
 STARTING = ("ContainerCreating", "PodInitializing")
-
-STORAGE: dict[StorageMode, Words] = {
-    StorageMode.TEMPLATE: gettext_lazy("a claim for each server"),
-    StorageMode.SHARED: gettext_lazy("one claim for all servers"),
-    StorageMode.EXISTING: gettext_lazy("a claim that was there before"),
-}
 
 
 def moment(text: object) -> datetime | None:
@@ -87,7 +81,7 @@ def facts(page: DeploymentPage, spec: StackSpec | None, server: ObservedObject |
         Fact(
             _("Model storage"),
             (size(spec.storage.size) or _("sized by the model")) if spec else unknown,
-            STORAGE[spec.storage.mode] if spec else "",
+            CHOICES["storage.mode"][spec.storage.mode] if spec else "",
         ),
         Fact(
             _("Release"),
@@ -265,31 +259,3 @@ def event(row: ObservedObject) -> dict[str, Any]:
         "at": moment(data.get("lastSeen")) or moment(data.get("createdAt")) or row.changed_at,
         "source": data.get("source", ""),
     }
-
-
-def configuration(spec: object) -> list[tuple[str, list[Fact]]]:
-    """A stored spec part by part, each field by its dotted name; empty fields are left out."""
-    found: list[tuple[str, list[Fact]]] = []
-    for part, value in (spec if isinstance(spec, dict) else {}).items():
-        rows = [Fact(name or part, text) for name, text in _leaves(value, "")]
-        if rows:
-            found.append((str(part), rows))
-    return found
-
-
-def _leaves(value: object, path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _leaves(item, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list):
-        for place, item in enumerate(value):
-            yield from _leaves(item, f"{path}[{place}]")
-    elif value not in ("", None):
-        yield path, plain(value)
-
-
-def plain(value: object) -> str:
-    """A value of a spec in words."""
-    if isinstance(value, bool):
-        return _("yes") if value else _("no")
-    return str(value)

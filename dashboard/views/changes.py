@@ -18,6 +18,7 @@ from dashboard.forms.changes import ReasonForm, RestartForm, ScaleForm
 from dashboard.forms.clusters import RemoveForm
 from dashboard.forms.faults import place
 from dashboard.presenters import profiles as words
+from dashboard.presenters.fields import shown
 from deployments.commands.applied import applied
 from deployments.commands.delete_model import delete_model as begin_delete
 from deployments.commands.restart import restart as begin_restart
@@ -44,7 +45,7 @@ def scale(request: HttpRequest, pk: int) -> HttpResponse:
             remedy=_("Change its bounds in the profile and apply the revision, or turn it off there."),
         )
     form = ScaleForm(request.POST if request.method == "POST" else None, parts=parts)
-    values = {"deployment": row, "spec": spec, "scaled": scaled, "size": words.shown(spec.storage.size)}
+    values = {"deployment": row, "spec": spec, "scaled": scaled, "size": shown(spec.storage.size)}
     return _asked(
         request,
         form,

@@ -14,8 +14,9 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from dashboard.access import actor, chosen_team
 from dashboard.chat_tickets import Visitor, enter_url
-from dashboard.presenters import stack
+from dashboard.presenters import fields, stack
 from dashboard.presenters.parts import CodeLine, Column, Evidence, Link, numbered, ordering
+from dashboard.presenters.profiles import differences
 from dashboard.presenters.progress import running_item
 from dashboard.presenters.states import HEALTH
 from dashboard.regions import page_or_region, wants_region, watches
@@ -24,7 +25,7 @@ from dashboard.views.operations import number, proof_facts
 from dashboard.views.pods import events_section, kept, pods_section
 from deployments.commands import install, questions
 from deployments.commands import uninstall as uninstalling
-from deployments.domain.diffing import ABSENT, DiffLine, changes, to_yaml_lines, yaml_diff
+from deployments.domain.diffing import DiffLine, to_yaml_lines, yaml_diff
 from deployments.domain.errors import Conflict, Denied, InvalidInput
 from deployments.domain.states import ACTIVE, Health, OperationKind
 from deployments.models import Deployment, Release, User
@@ -186,7 +187,7 @@ def _section(request: HttpRequest, page: selector.DeploymentPage, tab: str, here
             request.GET.get("page")
         )
     else:
-        values["settings"] = stack.configuration(row.revision.spec)
+        values["settings"] = fields.grouped(row.revision.spec)
     return values
 
 
@@ -262,9 +263,11 @@ def uninstall(request: HttpRequest, pk: int) -> HttpResponse:
             return HttpResponseRedirect(reverse("operation", args=[operation.pk]))
     else:
         _refuse(row, who, Action.UNINSTALL)
+    data = selector.model_data(row)
     values = {
         "deployment": row,
-        "data": selector.model_data(row),
+        "data": data,
+        "claims": [(name, stack.size(size)) for name, size in data.claims],
         "may_delete": may(who, Action.UNINSTALL_WITH_DATA, row.team_id),
         "chosen": request.POST.get("data", "keep"),
         "reason": request.POST.get("reason", ""),
@@ -313,14 +316,8 @@ def upgrade(request: HttpRequest, pk: int) -> HttpResponse:
         "deployment": row,
         "revisions": revisions,
         "chosen": chosen,
-        "differences": [
-            {
-                "path": change.path,
-                "before": None if change.before is ABSENT else stack.plain(change.before),
-                "after": None if change.after is ABSENT else stack.plain(change.after),
-            }
-            for change in changes(row.revision.spec, chosen.spec)
-        ],
+        "differences": differences(row.revision.spec, chosen.spec),
+        "scaled": selector.scaled(row),
         "may_force": may(who, Action.FORCE_CONFLICTS, row.team_id),
         "reason": request.POST.get("reason", ""),
         "problem": problem,

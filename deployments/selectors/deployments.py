@@ -175,6 +175,15 @@ def revisions(deployment: Deployment) -> list[Revision]:
     return list(rows[:REVISIONS_SHOWN])
 
 
+def scaled(deployment: Deployment) -> int | None:
+    """How many servers are applied, where a scaling since made it another number than the revision's."""
+    release = deployment.releases.exclude(applied_at=None).first()
+    now, asked = spec_of(release.spec if release else None), spec_of(deployment.revision.spec)
+    if now is None or asked is None or now.server.autoscaling.enabled:
+        return None
+    return now.server.replicas if now.server.replicas != asked.server.replicas else None
+
+
 @dataclass(frozen=True)
 class ModelData:
     """What an uninstall would do to the model data. ``existing`` names a claim that was there before

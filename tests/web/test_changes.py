@@ -110,6 +110,16 @@ def test_what_an_autoscaler_decides_is_not_asked(signed_in: Client, deployment: 
     assert not Operation.objects.exists()
 
 
+def test_before_a_revision_is_applied_the_page_tells_of_a_scaling(
+    signed_in: Client, deployment: Deployment
+) -> None:
+    applied(deployment)
+    here = f"/deployments/{deployment.pk}/upgrade"
+    assert "scaled to" not in html(signed_in, here)
+    applied(deployment, StackSpec(server=ServerSpec(replicas=3)), number=2)
+    assert "It was scaled to 3 servers since." in html(signed_in, here)
+
+
 def test_a_restart_names_what_is_restarted(signed_in: Client, deployment: Deployment, sent) -> None:
     applied(deployment)
     here = f"/deployments/{deployment.pk}/restart"

@@ -416,6 +416,13 @@ def test_without_a_cookie_nothing_opens(target: ChatTarget, world: ChatWorld, co
     assert world.seen == []
 
 
+def test_a_browser_gets_the_manifest_without_a_cookie(target: ChatTarget, world: ChatWorld) -> None:
+    answer = ask(Directory(target), "GET", "/site.webmanifest", cookie="")
+    assert answer.status == 200 and json.loads(answer.body)["start_url"] == "/"
+    assert ask(Directory(target), "POST", "/site.webmanifest", cookie="").status == 403
+    assert world.seen == []
+
+
 def test_another_chats_cookie_does_not_open_this_one(target: ChatTarget) -> None:
     cookie = f"{cookie_name()}={make_cookie(replace(VISITOR, public_id='dother'))}"
     assert ask(Directory(target), "GET", "/", cookie=cookie).status == 403

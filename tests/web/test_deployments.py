@@ -14,7 +14,16 @@ from pytest_django import DjangoAssertNumQueries
 
 from dashboard.chat_tickets import redeem
 from deployments.domain.errors import Denied
-from deployments.domain.spec import ChatSpec, IngressSpec, ModelSpec, StackSpec, StorageMode, StorageSpec
+from deployments.domain.spec import (
+    ChatSpec,
+    IngressSpec,
+    ModelSpec,
+    ServerSpec,
+    StackSpec,
+    StorageMode,
+    StorageSpec,
+    Toleration,
+)
 from deployments.domain.states import Health, OperationKind, OperationState, Role
 from deployments.models import Deployment, Operation, OwnedObject, Team
 from tests.factories import make_team
@@ -252,6 +261,25 @@ def test_a_release_shows_its_objects_and_what_changed(signed_in: Client, deploym
     html(signed_in, f"/deployments/{deployment.pk}/releases/3/", 404)
 
 
+def test_the_configuration_is_told_in_the_words_of_its_form(signed_in: Client, team: Team) -> None:
+    server = ServerSpec(
+        tolerations=(Toleration("gpu", "Exists", "", "NoSchedule"),), node_selector={"disk": "ssd"}
+    )
+    spec = StackSpec(server=server, storage=StorageSpec(size="20Gi"))
+    deployment = rows.deployment(rows.revision(team, spec=spec), rows.cluster())
+    page = html(signed_in, f"/deployments/{deployment.pk}/?tab=configuration")
+    for words in (
+        "Servers and GPUs",
+        "Taints that servers tolerate",
+        "disk=ssd",
+        "20\u00a0GiB",
+        "a claim for each",
+    ):
+        assert words in page
+    for raw in ("gpu_vendor", "keep_alive", "20Gi<", "replicas", "template<"):
+        assert raw not in page
+
+
 # Upgrade ------------------------------------------------------------------------------------------
 def test_a_newer_revision_is_offered_compared_and_applied(
     signed_in: Client, team: Team, deployment: Deployment, sent: list[tuple[int, str]]
@@ -259,7 +287,7 @@ def test_a_newer_revision_is_offered_compared_and_applied(
     newer = rows.revision(team, spec=StackSpec(model=ModelSpec(tag="7b")))
     assert "Apply revision 2…" in html(signed_in, f"/deployments/{deployment.pk}/")
     page = html(signed_in, f"/deployments/{deployment.pk}/upgrade")
-    assert "model.tag" in page and "7b" in page
+    assert "Tag" in page and "7b" in page and "model.tag" not in page
     answer = signed_in.post(
         f"/deployments/{deployment.pk}/upgrade", {"revision": newer.pk, "reason": "larger"}
     )
@@ -295,7 +323,9 @@ def test_an_uninstall_wants_the_name_and_says_what_becomes_of_the_data(
         by_controller=True,
     )
     here = f"/deployments/{deployment.pk}/uninstall"
+    rows.seen(deployment, "PersistentVolumeClaim", "models-r1-server-0", {"capacity": "20Gi"})
     page = html(signed_in, here)
+    assert "(20\u00a0GiB)" in page
     assert "models-r1-server-0" in page and "cannot be had back" in page
     wrong = signed_in.post(here, {"confirm": "r2", "data": "delete", "reason": "over"})
     assert wrong.status_code == 422

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
-from django.test import Client
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
 from django.urls import reverse
 
+from dashboard.static_files import StaticFiles
 from deployments.domain.states import Role
 from deployments.models import Team
 from tests.factories import (
@@ -16,6 +21,7 @@ from tests.factories import (
     make_revision,
     make_team,
 )
+from tests.web.reading import html
 
 pytestmark = pytest.mark.django_db
 
@@ -56,3 +62,26 @@ def test_the_pages_can_be_narrowed_to_ones_own_teams_only(browser: Client) -> No
     away = browser.post(reverse("switch_team"), {"team": "", "next": "https://elsewhere.example/"})
     assert away.headers["Location"] == "/"
     assert Team.objects.count() == 2
+
+
+def test_a_reset_by_mail_is_offered_only_where_mail_can_be_sent(client: Client, settings: Any) -> None:
+    settings.MAIL_CONFIGURED = False
+    page = html(client, "/account/login/")
+    assert "password/reset" not in page and "An admin can set a new one" in page
+    settings.MAIL_CONFIGURED = True
+    page = html(client, "/account/login/")
+    assert "password/reset" in page and "An admin can set a new one" not in page
+
+
+def test_a_static_file_is_sent_whole_or_in_part_and_never_as_a_stream(tmp_path: Path) -> None:
+    (tmp_path / "a.css").write_bytes(b"abc" * 9000)
+    served = StaticFiles(lambda _request: HttpResponse("a page"))
+    served.add_files(str(tmp_path), prefix="/static/")
+    whole = served(RequestFactory().get("/static/a.css"))
+    assert not whole.streaming and len(whole.content) == 27000
+    assert whole["Content-Type"].startswith("text/css")
+    part = served(RequestFactory().get("/static/a.css", headers={"Range": "bytes=3-7"}))
+    assert (part.status_code, part.content) == (206, b"abcab")
+    assert served(RequestFactory().head("/static/a.css")).content == b""
+    known = {"If-None-Match": whole.get("ETag", ""), "If-Modified-Since": whole["Last-Modified"]}
+    assert served(RequestFactory().get("/static/a.css", headers=known)).status_code == 304

@@ -39,7 +39,7 @@ class Route:
 
 
 _FILES = re.compile(
-    r"serviceWorker[A-Za-z]{0,20}\.js|audio-processor\.js|robots\.txt|site\.webmanifest"
+    r"serviceWorker[A-Za-z]{0,20}\.js|audio-processor\.js|robots\.txt"
     r"|(?:masks|plugins|prompts)\.json"
     r"|[A-Za-z0-9_-]{1,60}\.(?:ico|png|svg|webp|woff2?)"
     r"|fonts/[A-Za-z0-9_./-]{1,120}\.(?:woff2?|ttf|otf)"

@@ -25,7 +25,6 @@ PREFIX = "/api/v1/namespaces/llm/services/http:web-chat:http/proxy"
         ("GET", "/masks.json", Kind.ASSET),
         ("GET", "/plugins.json", Kind.ASSET),
         ("GET", "/prompts.json", Kind.ASSET),
-        ("GET", "/site.webmanifest", Kind.ASSET),
         ("GET", "/favicon.ico", Kind.ASSET),
         ("GET", "/favicon-32x32.png", Kind.ASSET),
         ("GET", "/google-fonts/css2", Kind.FONTS),
