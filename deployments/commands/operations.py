@@ -46,10 +46,11 @@ def cancel(actor: Actor, *, operation_id: int, reason: str = "") -> None:
 
 
 @command(Action.RETRY)
-def retry(actor: Actor, *, operation_id: int) -> Operation:
+def retry(actor: Actor, *, operation_id: int, anyway: bool = False) -> Operation:
     """Begin a failed or cancelled operation again, as a new one with the same request.
 
-    Steps are safe to repeat, so it goes over what is done quickly.
+    Steps are safe to repeat, so it goes over what is done quickly. ``anyway`` goes on where the
+    preflight found no room (``Finding.waivable``).
     """
     old = lookup.operation(actor, operation_id)
     _require(actor, Action.RETRY, old)
@@ -60,14 +61,15 @@ def retry(actor: Actor, *, operation_id: int) -> Operation:
         raise Conflict("This operation is begun again from the page that it belongs to.")
     if old.deployment.removed_at is not None:
         raise Conflict("The deployment was uninstalled since.")
-    operation = begin(actor, kind, old.deployment, old.title, request=old.request, reason=old.reason)
+    request = {**old.request, "anyway": True} if anyway else old.request
+    operation = begin(actor, kind, old.deployment, old.title, request=request, reason=old.reason)
     audit.record(
         actor,
         Action.RETRY,
         of_operation(old),
         operation_id=operation.pk,
         reason=old.reason,
-        after={"again": old.pk},
+        after={"again": old.pk, **({"anyway": True} if anyway else {})},
     )
     return operation
 

@@ -227,7 +227,10 @@ def test_a_lost_model_is_said_and_pulled_again(
 
 def begin(actor: Actor, team: Team, cluster: Cluster, spec: StackSpec, namespace: str) -> Operation:
     revision = create_profile(actor, team_id=team.pk, name=f"for {namespace}", spec=spec)
-    return install(actor, revision_id=revision.pk, cluster_id=cluster.pk, namespace=namespace, name="r1")
+    # The preflight would stop what cannot be placed; here somebody wants to see it wait.
+    return install(
+        actor, revision_id=revision.pk, cluster_id=cluster.pk, namespace=namespace, name="r1", anyway=True
+    )
 
 
 def step(operation: Operation) -> None:

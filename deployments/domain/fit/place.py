@@ -168,18 +168,19 @@ def _judge(
         shown = node if node.requested is not None else originals[name]
         answers.append(NodeAnswer(shown, taken[name], tuple(obstacles(last, shown, places, taken[name]))))
     unknown = list(dict.fromkeys(clause for shape in shapes for clause in shape.unknown))
+    unseen = list(dict.fromkeys(clause for shape in shapes for clause in shape.unseen))
     if any(placed) and len(shapes) > 1 and last.affinity and means_itself(last, last.affinity):
         unknown.append("where the first replica goes decides for the others")
     missing = placed.count("")
-    if not missing and not unknown:
+    if not missing and not unknown and not unseen:
         answer = Answer.FITS
     elif (missing - maybe > 0 and not unknown) or (shapes and not nodes):
         answer = Answer.DOES_NOT_FIT
     else:
         answer = Answer.CANNOT_TELL
     if missing and maybe:
-        unknown.append("what the pods hold cannot be seen on every node")
-    return Fit(answer, tuple(placed), tuple(answers), tuple(unknown))
+        unseen.append("what the pods hold cannot be seen on every node")
+    return Fit(answer, tuple(placed), tuple(answers), (*unknown, *unseen))
 
 
 def _only_unseen(reasons: Iterable[Reason]) -> bool:

@@ -84,8 +84,9 @@ class PodShape:
     """What of a pod the scheduler looks at.
 
     ``volumes`` are alternatives of node selector terms, one entry for each volume that is bound to
-    places: a node must match one term of every entry. ``unknown`` are clauses that say what nobody can
-    tell about this pod ("it has a scheduler of its own"). ``neighbours`` is for its rules about others.
+    places: a node must match one term of every entry. ``unknown`` are clauses about what may speak for a
+    node or against it ("a scheduler of its own decides"), ``unseen`` about what can only speak against
+    ("it wants ports of the node"). ``neighbours`` is for its rules about others.
     """
 
     requests: Mapping[str, int]
@@ -99,6 +100,7 @@ class PodShape:
     volumes: tuple[Terms, ...] = ()
     neighbours: Neighbours = Neighbours()
     unknown: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
 
 
 def node_of(node: Mapping[str, Any], requested: Amounts | None, pods: int = 0) -> Node:
@@ -149,6 +151,7 @@ def shape_of(template: Mapping[str, Any], namespace: str) -> PodShape:
         affinity=_required(affinity, "podAffinity"),
         anti_affinity=_required(affinity, "podAntiAffinity"),
         unknown=tuple(_unknown(spec, affinity)),
+        unseen=tuple(_unseen(spec)),
     )
 
 
@@ -157,10 +160,22 @@ def _required(affinity: Mapping[str, Any], kind: str) -> Terms:
 
 
 def _unknown(spec: Mapping[str, Any], affinity: Mapping[str, Any]) -> Sequence[str]:
-    """What no arithmetic here covers."""
+    """What no arithmetic here covers, and may be milder or stricter."""
     found = []
     if spec.get("schedulerName", DEFAULT_SCHEDULER) != DEFAULT_SCHEDULER:
         found.append(f"the scheduler {spec['schedulerName']} decides")
+    if any(
+        term.get("namespaceSelector") or term.get("matchLabelKeys") or term.get("mismatchLabelKeys")
+        for kind in ("podAffinity", "podAntiAffinity")
+        for term in _required(affinity, kind)
+    ):
+        found.append("its rules about other pods choose by labels that are not known here")
+    return found
+
+
+def _unseen(spec: Mapping[str, Any]) -> Sequence[str]:
+    """What no arithmetic here covers, and can only be stricter."""
+    found = []
     if spec.get("resourceClaims"):
         found.append("its devices come from resource claims")
     containers = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
@@ -171,10 +186,4 @@ def _unknown(spec: Mapping[str, Any], affinity: Mapping[str, Any]) -> Sequence[s
         for item in spec.get("topologySpreadConstraints") or []
     ):
         found.append("its replicas must be spread evenly")
-    if any(
-        term.get("namespaceSelector") or term.get("matchLabelKeys") or term.get("mismatchLabelKeys")
-        for kind in ("podAffinity", "podAntiAffinity")
-        for term in _required(affinity, kind)
-    ):
-        found.append("its rules about other pods choose by labels that are not known here")
     return found

@@ -109,8 +109,8 @@ def _at_their_volumes(shape: PodShape, where: Sequence[volumes.Where]) -> list[P
     for one in sorted(where, key=lambda one: one.terms is None):
         if one != last:
             bound = () if one.terms is None else (one.terms,)
-            unknown = (*shape.unknown, one.unknown) if one.unknown else shape.unknown
-            servers.append(replace(shape, volumes=bound, unknown=unknown))
+            unseen = (*shape.unseen, one.unknown) if one.unknown else shape.unseen
+            servers.append(replace(shape, volumes=bound, unseen=unseen))
         else:
             servers.append(servers[-1])
         last = one
@@ -149,7 +149,7 @@ def _as_runtime_class_says(
                 field="runtime_class",
             )
         )
-        return replace(shape, unknown=(*shape.unknown, f"what runtime class {name} adds cannot be seen"))
+        return replace(shape, unseen=(*shape.unseen, f"what runtime class {name} adds cannot be seen"))
     scheduling = runtime.get("scheduling") or {}
     requests: Amounts = dict(shape.requests)
     overhead = (runtime.get("overhead") or {}).get("podFixed")
