@@ -9,11 +9,13 @@ from __future__ import annotations
 import fnmatch
 from enum import StrEnum
 
+from django.db.models import Q
+
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Denied, InvalidInput, NotFound
-from deployments.domain.states import Role, SiteRole
+from deployments.domain.states import Role, ShareLevel, SiteRole
 from deployments.domain.subjects import Subject
-from deployments.models import Cluster, ClusterGrant
+from deployments.models import Cluster, ClusterGrant, Profile
 
 
 class Action(StrEnum):
@@ -32,6 +34,9 @@ class Action(StrEnum):
     CHECK = "check.run"
     WRITE_PROFILE = "profile.write"
     ARCHIVE_PROFILE = "profile.archive"
+    SHARE_PROFILE = "profile.share"
+    SHARE_FOR_EDITING = "profile.share_for_editing"
+    ASK_FOR_CATALOG = "profile.ask_for_catalog"
     UNINSTALL = "deployment.uninstall"
     DELETE_MODEL = "model.delete"
     UNINSTALL_WITH_DATA = "deployment.uninstall_with_data"
@@ -43,6 +48,7 @@ class Action(StrEnum):
     KEEP_AUDIT = "audit.retention"
     MANAGE_TEAMS = "team.create"
     MANAGE_USERS = "user.manage"
+    PUBLISH_PROFILE = "profile.publish"
 
 
 # The weakest role of a team that may do it.
@@ -60,11 +66,14 @@ NEEDS: dict[Action, Role] = {
     Action.CHECK: Role.OPERATOR,
     Action.WRITE_PROFILE: Role.MAINTAINER,
     Action.ARCHIVE_PROFILE: Role.MAINTAINER,
+    Action.SHARE_PROFILE: Role.MAINTAINER,
     Action.UNINSTALL: Role.MAINTAINER,
     Action.DELETE_MODEL: Role.MAINTAINER,
     Action.UNINSTALL_WITH_DATA: Role.OWNER,
     Action.FORCE_CONFLICTS: Role.OWNER,
     Action.MANAGE_TEAM: Role.OWNER,
+    Action.SHARE_FOR_EDITING: Role.OWNER,
+    Action.ASK_FOR_CATALOG: Role.OWNER,
 }
 
 # What belongs to the site and to no team: the role it needs beside the admin's, who may everything.
@@ -75,6 +84,7 @@ SITE: dict[Action, SiteRole] = {
     Action.KEEP_AUDIT: SiteRole.ADMIN,
     Action.MANAGE_TEAMS: SiteRole.ADMIN,
     Action.MANAGE_USERS: SiteRole.ADMIN,
+    Action.PUBLISH_PROFILE: SiteRole.ADMIN,
 }
 
 
@@ -112,6 +122,49 @@ def require(actor: Actor, action: Action, subject: Subject) -> None:
         about=subject,
         action=action,
     )
+
+
+def require_seen(actor: Actor, action: Action, subject: Subject) -> None:
+    """As :func:`require`, for an object that the caller sees although it is another team's."""
+    if not may(actor, action, subject.team_id):
+        raise Denied(
+            f"This needs the role {NEEDS[action]} in the team that owns it.",
+            remedy="Ask an owner of that team.",
+            about=subject,
+        )
+
+
+def may_write_profile(actor: Actor, profile: Profile) -> bool:
+    """Maintainers of the owning team, and of a team that it is shared with for editing."""
+    if may(actor, Action.WRITE_PROFILE, profile.team_id):
+        return True
+    shares = profile.shares.filter(level=ShareLevel.EDIT, team_id__in=actor.roles)
+    return any(may(actor, Action.WRITE_PROFILE, pk) for pk in shares.values_list("team_id", flat=True))
+
+
+def require_profile_writer(actor: Actor, profile: Profile) -> None:
+    """Raise :class:`Denied` for somebody who sees the profile but may not write it."""
+    if not may_write_profile(actor, profile):
+        raise Denied(
+            "Writing this profile needs the role maintainer in a team that owns it or may edit it.",
+            remedy="Ask an owner of that team, or copy it into a team of yours.",
+            about=Subject("profile", str(profile.pk), profile.name, profile.team_id),
+        )
+
+
+def usable_by(team_id: int) -> Q:
+    """Profiles that a team may install from: its own, those shared with it, the catalog's."""
+    return Q(team_id=team_id) | Q(shares__team_id=team_id) | Q(catalog_at__isnull=False)
+
+
+def require_usable(profile: Profile, team_id: int) -> None:
+    """Raise :class:`InvalidInput` at ``revision`` where the team may not install from the profile."""
+    if not Profile.objects.filter(usable_by(team_id), pk=profile.pk).exists():
+        raise InvalidInput(
+            "The profile is not shared with this team.",
+            field="revision",
+            remedy="Ask the team that owns it.",
+        )
 
 
 def grant_for(team_id: int, cluster: Cluster) -> ClusterGrant:

@@ -16,7 +16,7 @@ from deployments.domain.subjects import Subject
 from deployments.ledger import audit
 from deployments.ledger.announce import announce
 from deployments.models import Deployment, Operation, Revision
-from deployments.policies import Action, grant_for, require
+from deployments.policies import Action, grant_for, require, require_usable
 from deployments.policies import require_namespace as require_granted
 from deployments.selectors import lookup
 
@@ -30,10 +30,12 @@ def install(
     namespace: str,
     name: str,
     create_namespace: bool = True,
+    team_id: int | None = None,
     anyway: bool = False,
     reason: str = "",
 ) -> Operation:
-    """Install the stack of a revision as ``cluster/namespace/name`` of the profile's team.
+    """Install the stack of a revision as ``cluster/namespace/name`` of a team: the profile's own, or
+    ``team_id`` where the profile is shared with that one or stands in the catalog.
 
     ``anyway`` goes on where the preflight finds no room now (``Finding.waivable``): a person has seen
     that, and the pods wait.
@@ -41,7 +43,8 @@ def install(
     Raises :class:`InvalidInput` with the field, :class:`Conflict` where the name is taken.
     """
     revision = _revision(actor, revision_id)
-    team = revision.profile.team
+    team = revision.profile.team if team_id is None else lookup.team(actor, team_id)
+    require_usable(revision.profile, team.pk)
     require(actor, Action.INSTALL, Subject("deployment", name=f"{namespace}/{name}", team_id=team.pk))
     cluster = lookup.cluster(actor, cluster_id)
     namespace = require_namespace(namespace.strip())
@@ -118,8 +121,8 @@ def upgrade(
     if deployment.removed_at is not None:
         raise Conflict("This deployment was uninstalled.", remedy="Install it anew.")
     revision = _revision(actor, revision_id)
-    if revision.profile.team_id != deployment.team_id:
-        raise InvalidInput("The profile belongs to another team.", field="revision")
+    if revision.profile_id != deployment.revision.profile_id:
+        require_usable(revision.profile, deployment.team_id)
     before = deployment.revision
     Deployment.objects.filter(pk=deployment.pk).update(revision=revision, version=F("version") + 1)
     operation = begin(

@@ -21,7 +21,7 @@ from deployments.domain.validation import validate_spec
 from deployments.ledger import audit, vault
 from deployments.ledger.announce import announce
 from deployments.models import Profile, Revision
-from deployments.policies import Action, require
+from deployments.policies import Action, require, require_profile_writer, require_seen
 from deployments.selectors import lookup
 
 
@@ -79,7 +79,7 @@ def save_revision(
     revision. The same content again makes no new revision.
     """
     profile = lookup.profile(actor, profile_id)
-    require(actor, Action.WRITE_PROFILE, of_profile(profile))
+    require_profile_writer(actor, profile)
     latest = profile.revisions.order_by("-number").first()
     assert latest is not None, "a profile has a revision from the start"
     if latest.number != based_on:
@@ -112,7 +112,7 @@ def rename_profile(actor: Actor, *, profile_id: int, name: str, description: str
     that name or the profile is archived.
     """
     profile = lookup.profile(actor, profile_id)
-    require(actor, Action.WRITE_PROFILE, of_profile(profile))
+    require_profile_writer(actor, profile)
     if profile.archived_at is not None:
         raise Conflict("This profile is archived.")
     name, description = _about(name, description)
@@ -137,7 +137,7 @@ def rename_profile(actor: Actor, *, profile_id: int, name: str, description: str
 def archive_profile(actor: Actor, *, profile_id: int, reason: str = "") -> None:
     """Take a profile out of the lists. Deployments made from it go on, and its revisions stay."""
     profile = lookup.profile(actor, profile_id)
-    require(actor, Action.ARCHIVE_PROFILE, of_profile(profile))
+    require_seen(actor, Action.ARCHIVE_PROFILE, of_profile(profile))
     archived = Profile.objects.filter(pk=profile.pk, archived_at=None).update(
         archived_at=timezone.now(), version=F("version") + 1
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.db.models import Count, OuterRef, Prefetch, Q, QuerySet, Subquery
@@ -10,7 +12,7 @@ from django.db.models import Count, OuterRef, Prefetch, Q, QuerySet, Subquery
 from deployments.domain.actors import Actor
 from deployments.domain.errors import NotFound
 from deployments.models import Cluster, Deployment, Profile, Revision, Team
-from deployments.policies import Action, may
+from deployments.policies import Action, may, may_write_profile, usable_by
 from deployments.selectors import lookup, scope
 
 SORTS = {"name": "name", "team": "team__name", "changed": "changed", "used": "used"}
@@ -81,9 +83,9 @@ def profile_page(actor: Actor, pk: int) -> ProfilePage:
         profile=profile,
         revisions=list(revisions),
         deployments=list(made),
-        may_write=may(actor, Action.WRITE_PROFILE, profile.team_id),
+        may_write=may_write_profile(actor, profile),
         may_archive=may(actor, Action.ARCHIVE_PROFILE, profile.team_id),
-        may_install=may(actor, Action.INSTALL, profile.team_id),
+        may_install=bool(installing_teams(actor, profile)),
     )
 
 
@@ -109,7 +111,8 @@ def revision_by_id(actor: Actor, pk: int) -> Revision:
 def installable(actor: Actor, team: int | None = None) -> list[Profile]:
     """Profiles that the caller may install from, with their revisions newest first; two queries."""
     teams = [t for t in teams_that_may(actor, Action.INSTALL) if team is None or t.pk == team]
-    rows = scope.profiles(actor).filter(archived_at=None, team__in=teams).select_related("team")
+    usable = reduce(or_, (usable_by(team.pk) for team in teams), Q(pk__in=[]))
+    rows = scope.profiles(actor).filter(usable, archived_at=None).select_related("team").distinct()
     newest_first = Prefetch("revisions", Revision.objects.defer("secrets").order_by("-number"))
     return list(rows.prefetch_related(newest_first).order_by("name"))
 
@@ -118,6 +121,16 @@ def installable_on(actor: Actor, cluster: Cluster) -> list[Profile]:
     """Those of :func:`installable` whose team may use the cluster; three queries."""
     teams = set(cluster.grants.values_list("team_id", flat=True))
     return [profile for profile in installable(actor) if profile.team_id in teams]
+
+
+def installing_teams(actor: Actor, profile: Profile) -> list[Team]:
+    """The caller's teams that may install from a profile and in which he may, by name; the profile's
+    own team first."""
+    teams = teams_that_may(actor, Action.INSTALL)
+    if profile.catalog_at is None:
+        shared = set(profile.shares.values_list("team_id", flat=True)) | {profile.team_id}
+        teams = [team for team in teams if team.pk in shared]
+    return sorted(teams, key=lambda team: (team.pk != profile.team_id, team.name))
 
 
 def teams_that_may(actor: Actor, action: Action) -> list[Team]:

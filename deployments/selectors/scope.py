@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from deployments.domain.actors import Actor
-from deployments.models import Cluster, Deployment, Operation, Profile, Team
+from deployments.models import Cluster, Deployment, Operation, Profile, ProfileShare, Team
 
 
 def teams(actor: Actor) -> QuerySet[Team]:
@@ -23,9 +23,17 @@ def clusters(actor: Actor) -> QuerySet[Cluster]:
 
 
 def profiles(actor: Actor) -> QuerySet[Profile]:
+    """Profiles of the caller's teams, shared with them, in the catalog, or running for them."""
     if actor.sees_everything:
         return Profile.objects.all()
-    return Profile.objects.filter(team_id__in=actor.roles)
+    shared = ProfileShare.objects.filter(profile=OuterRef("pk"), team_id__in=actor.roles)
+    # What a team runs stays readable for it, also after the sharing ended.
+    running = Deployment.objects.filter(
+        revision__profile=OuterRef("pk"), removed_at=None, team_id__in=actor.roles
+    )
+    return Profile.objects.filter(
+        Q(team_id__in=actor.roles) | Q(catalog_at__isnull=False) | Exists(shared) | Exists(running)
+    )
 
 
 def deployments(actor: Actor) -> QuerySet[Deployment]:
