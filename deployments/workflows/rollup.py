@@ -79,9 +79,16 @@ def _step(resolution: Resolution, by: datetime) -> bool:
     if start is None or start + length > by:
         return False
     slices = dict(_slices(FINER[resolution], start, start + length))
+    return _commit(resolution, progress.until, start, slices)
+
+
+def _commit(
+    resolution: Resolution, until: datetime | None, start: datetime, slices: dict[int, Slice]
+) -> bool:
+    """Append a step's roll-ups where nobody has since they were read up to ``until``."""
     with transaction.atomic():
-        mine = GpuRollUp.objects.filter(resolution=resolution, until=progress.until).update(
-            until=start + length
+        mine = GpuRollUp.objects.filter(resolution=resolution, until=until).update(
+            until=start + step_of(resolution)
         )
         if mine:
             _write(resolution, start, slices)
