@@ -71,8 +71,11 @@ def _row(item: ObservedObject) -> dict[str, Any]:
     ]
     last: dict[str, Any] = max(ended, key=lambda end: str(end.get("finishedAt", "")), default={})
     asked = {name: asked_for(item.data, name) for name in ("cpu", "memory")}
+    # What a container says stands in its own row.
+    told = any(row["note"] in each["note"] for each in row["containers"])
     return {
         **row,
+        "note": "" if told else row["note"],
         "last_reason": last.get("reason")
         or (_("exit code %(code)s") % {"code": last["exitCode"]} if "exitCode" in last else ""),
         "last_at": stack.moment(last.get("finishedAt")),

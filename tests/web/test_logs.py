@@ -15,6 +15,9 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 from dashboard.log_streams import MOST_BYTES, MOST_LINES, MOST_PER_PERSON, LogStream
 from deployments.domain.loglines import LONGEST, LogLine
@@ -186,26 +189,38 @@ def test_a_reader_who_leaves_is_gone_from_the_cluster_too(
     wait_for(lambda: write(cluster, log, "still") or not log._followers)
 
 
-@pytest.mark.parametrize(
-    ("line", "shown"),
-    [
-        (b"\xff\xfe\x00 \x1b[31mred\x1b[0m", "��␀ red"),
-        (b"1%\r99%", "99%"),
-        (b"<img src=x onerror=alert(1)>", "<img src=x onerror=alert(1)>"),
-    ],
-)
-def test_any_bytes_can_be_shown(
-    site: str,
-    cluster: RunningSandbox,
-    log: LogBuffer,
-    deployment: Deployment,
-    viewer: User,
-    line: bytes,
-    shown: str,
+def test_a_stream_holds_no_connection_to_the_database(
+    site: str, cluster: RunningSandbox, log: LogBuffer, deployment: Deployment, viewer: User
 ) -> None:
-    write(cluster, log, line)
+    opened: list[BaseDatabaseWrapper] = []
+
+    def note(connection: BaseDatabaseWrapper, **_: Any) -> None:
+        opened.append(connection)
+
+    connection_created.connect(note)
+    try:
+        write(cluster, log, "one")
+        with following(site, viewer, deployment) as reader:
+            reader.take("lines")
+            theirs = [each for each in opened if each is not connections["default"]]
+            assert theirs
+            wait_for(lambda: all(each.connection is None for each in theirs))
+            assert not reader.ended.is_set()
+    finally:
+        connection_created.disconnect(note)
+
+
+def test_any_bytes_can_be_shown(
+    site: str, cluster: RunningSandbox, log: LogBuffer, deployment: Deployment, viewer: User
+) -> None:
+    shown = {
+        b"\xff\xfe\x00 \x1b[31mred\x1b[0m": "��␀ red",
+        b"1%\r99%": "99%",
+        b"<img src=x onerror=alert(1)>": "<img src=x onerror=alert(1)>",
+    }
+    write(cluster, log, *shown)
     with following(site, viewer, deployment) as reader:
-        assert reader.texts(1) == [shown]
+        assert reader.texts(len(shown)) == list(shown.values())
 
 
 def test_a_line_of_fifty_megabytes_is_cut_and_said_to_be(
@@ -240,43 +255,33 @@ KUBELET = (
 )
 
 
-@pytest.mark.parametrize(
-    ("query", "refusal", "sentence", "remedy", "retryable"),
-    [
-        ({"of": f"{POD}/side"}, None, "The container has not started", "events", True),
-        ({"run": "previous"}, None, "There is no previous run", "current run", False),
-        ({"of": f"{POD}/nope"}, None, "no container of that name", "Choose", False),
-        ({}, status.internal(KUBELET), "The pod's node does not answer", "Look at the node", True),
-        (
-            {},
-            status.bad_request("unable to retrieve container logs for containerd://0123"),
-            "does not keep the log of that run",
-            "Read the current run",
-            False,
-        ),
-    ],
-)
+REFUSALS: list[tuple[dict[str, str], Exception | None, str, str, bool]] = [
+    ({"of": f"{POD}/side"}, None, "The container has not started", "events", True),
+    ({"run": "previous"}, None, "There is no previous run", "current run", False),
+    ({"of": f"{POD}/nope"}, None, "no container of that name", "Choose", False),
+    ({}, status.internal(KUBELET), "The pod's node does not answer", "Look at the node", True),
+    (
+        {},
+        status.bad_request("unable to retrieve container logs for containerd://0123"),
+        "does not keep the log of that run",
+        "Read the current run",
+        False,
+    ),
+]
+
+
 def test_a_log_that_cannot_be_read_says_why_and_what_to_do(
-    site: str,
-    world: LogWorld,
-    log: LogBuffer,
-    deployment: Deployment,
-    viewer: User,
-    query: dict[str, str],
-    refusal: Exception | None,
-    sentence: str,
-    remedy: str,
-    retryable: bool,
+    site: str, world: LogWorld, log: LogBuffer, deployment: Deployment, viewer: User
 ) -> None:
-    if refusal is not None:
-        world.refusals["ollama"] = refusal
-    with following(site, viewer, deployment, **query) as reader:
-        said = reader.take("problem")
-        assert reader.ended.wait(5)
-    assert sentence in said["sentence"] and remedy in said["remedy"] and said["retryable"] is retryable
-    assert "10.9.8.7" not in json.dumps(said)
-    page = get(site, viewer, f"/deployments/{deployment.pk}/logs/text", **{"of": OF, **query})
-    assert page.status_code in (404, 500, 502) and sentence.replace("'", "&#x27;") in page.text
+    for query, refusal, sentence, remedy, retryable in REFUSALS:
+        world.refusals = {"ollama": refusal} if refusal else {}
+        with following(site, viewer, deployment, **query) as reader:
+            said = reader.take("problem")
+            assert reader.ended.wait(5)
+        assert sentence in said["sentence"] and remedy in said["remedy"], said
+        assert said["retryable"] is retryable and "10.9.8.7" not in json.dumps(said), said
+        page = get(site, viewer, f"/deployments/{deployment.pk}/logs/text", **{"of": OF, **query})
+        assert page.status_code in (404, 500, 502) and sentence.replace("'", "&#x27;") in page.text
 
 
 def test_a_node_that_lost_the_log_is_no_line_of_it(
@@ -317,25 +322,23 @@ def test_a_pod_that_is_gone_a_cluster_that_forbids_and_one_that_is_down(
 
 
 # Who may ------------------------------------------------------------------------------------------
-WAYS = ("", "stream", "text", "download")
-
-
-@pytest.mark.parametrize("way", WAYS)
 def test_strangers_find_nothing_and_viewers_read(
-    site: str, cluster: RunningSandbox, log: LogBuffer, deployment: Deployment, viewer: User, way: str
+    site: str, cluster: RunningSandbox, log: LogBuffer, deployment: Deployment, viewer: User
 ) -> None:
     write(cluster, log, "a line")
     cluster.run(lambda _store: log.close())
-    path = f"/deployments/{deployment.pk}/logs/{way}"
     stranger = rows.person("stranger", make_team("Other"))
-    assert get(site, stranger, path, of=OF).status_code == 404
-    assert get(site, None, path, of=OF).status_code in ((302, 401) if way != "stream" else (401,))
-    for user in (viewer, rows.person("auditor", site=SiteRole.AUDITOR)):
-        answer = get(site, user, path, of=OF)
-        assert answer.status_code == 200
-        assert way == "" or "a line" in answer.text
-    for other in ("not-ours/ollama", "r1-server-8/x", "../secrets/x", "%00/x"):
-        assert get(site, viewer, path, of=other).status_code == (200 if way == "" else 404), other
+    auditor = rows.person("auditor", site=SiteRole.AUDITOR)
+    for way in ("", "stream", "text", "download"):
+        path = f"/deployments/{deployment.pk}/logs/{way}"
+        assert get(site, stranger, path, of=OF).status_code == 404
+        assert get(site, None, path, of=OF).status_code == (401 if way == "stream" else 302)
+        for user in (viewer, auditor):
+            answer = get(site, user, path, of=OF)
+            assert answer.status_code == 200
+            assert way == "" or "a line" in answer.text
+        for other in ("not-ours/ollama", "r1-server-8/x", "../secrets/x", "%00/x"):
+            assert get(site, viewer, path, of=other).status_code == (200 if way == "" else 404), other
 
 
 def test_whoever_loses_the_role_loses_the_log_in_five_seconds(
