@@ -48,6 +48,7 @@ LABELS: dict[str, Words] = {
     "deployment.uninstall_with_data": gettext_lazy("Uninstall with model data"),
     "deployment.upgrade": gettext_lazy("Upgrade"),
     "keys.rotate": gettext_lazy("Rotate keys"),
+    "log.download": gettext_lazy("Download log"),
     "model.delete": gettext_lazy("Delete model"),
     "model.pull": gettext_lazy("Pull"),
     "operation.cancel": gettext_lazy("Cancel"),

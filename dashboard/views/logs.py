@@ -20,6 +20,8 @@ from dashboard.access import actor, address
 from dashboard.errors import status_of
 from dashboard.log_streams import LogStream, desk, messages, pieces, query_of, tail_of
 from dashboard.presenters import pods as presenter
+from deployments.commands.logs import note_download
+from deployments.domain.actors import Actor
 from deployments.domain.errors import PilothouseError
 from deployments.domain.loglines import Place
 from deployments.models import User
@@ -125,7 +127,7 @@ async def text(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 
 async def download(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """The whole log that the node keeps, as it is, as a file."""
+    """The whole log that the node keeps, as it is, as a file. The audit notes who took it."""
     opened = await sync_to_async(_open)(request, pk)
     if opened is None:
         return HttpResponse("Sign in first.", status=401, content_type="text/plain")
@@ -135,6 +137,7 @@ async def download(request: HttpRequest, pk: int) -> HttpResponseBase:
     previous = request.GET.get("run") == "previous"
     content = pieces(reader, source, query_of(source, previous=previous))
     await anext(content)  # what the cluster refuses becomes a page, not a file
+    await sync_to_async(_note)(reader.actor, source, previous)
     name = "-".join(part for part in (source.pod, source.container, "previous" if previous else "") if part)
     disposition = content_disposition_header(True, f"{name}.log")
     return StreamingHttpResponse(
@@ -158,6 +161,19 @@ def _open(request: HttpRequest, pk: int) -> tuple[LogStream, LogSource] | None:
             session_key=request.session.session_key,
             session_hash=user.get_session_auth_hash(),
         ), source
+    finally:
+        connections.close_all()
+
+
+def _note(who: Actor, source: LogSource, previous: bool) -> None:
+    try:
+        note_download(
+            who,
+            deployment_id=source.deployment_id,
+            pod=source.pod,
+            container=source.container,
+            previous=previous,
+        )
     finally:
         connections.close_all()
 

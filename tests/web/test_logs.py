@@ -409,3 +409,10 @@ def test_a_log_as_a_file_is_what_was_written(
     assert answer.headers["content-disposition"] == f'attachment; filename="{POD}-ollama-previous.log"'
     first, second, rest = answer.content.split(b"\n")
     assert first.endswith(b"Z \xff\x00 raw") and second.endswith(b"y" * 300_000) and rest == b""
+    entry = AuditEntry.objects.get(action="log.download")
+    assert (entry.actor_id, entry.team_id, entry.object_id) == (
+        viewer.pk,
+        deployment.team_id,
+        str(deployment.pk),
+    )
+    assert entry.after == {"pod": POD, "container": "ollama", "run": "previous"}
