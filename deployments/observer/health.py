@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from django.db.models.functions import Cast
 from deployments.domain.health.assess import RECENT, Assessment, assess
 from deployments.domain.states import ACTIVE, OperationKind
 from deployments.ledger.announce import announce
-from deployments.models import Cluster, Deployment, ObservedObject, PullProgress, WatchState
+from deployments.models import Cluster, ClusterNode, Deployment, ObservedObject, PullProgress, WatchState
 from deployments.observer.stacks import STALE_AFTER, ClusterSeen, ObjectRow, observed_stack
 from deployments.selectors import system
 
@@ -71,9 +72,11 @@ def _judge(rows: QuerySet[Deployment], now: datetime) -> list[_Judged]:
     installing = system.changing_among(ids)
     objects = _objects(ids, now)
     pulls = _pulls(ids)
+    nodes = _nodes(deployments, objects)
     found: list[_Judged] = []
     for row in deployments:
         around = seen.get(row.cluster_id, ClusterSeen())
+        around = replace(around, nodes=nodes.get(row.cluster_id, {}))
         stack = observed_stack(row, objects.get(row.pk, ()), pulls.get(row.pk), around, now)
         found.append((row, assess(stack, now, row.pk in installing), around))
     return found
@@ -90,6 +93,26 @@ def _objects(ids: list[int], now: datetime) -> dict[int, list[ObjectRow]]:
     for owner, kind, name, data in rows.values_list("deployment_id", "kind", "name", text):
         found.setdefault(owner, []).append(ObjectRow(kind, name, orjson.loads(data)))
     return found
+
+
+def _nodes(deployments: list[Deployment], objects: dict[int, list[ObjectRow]]) -> dict[int, dict[str, bool]]:
+    """Cluster -> node -> whether it is ready, for nodes that hold a pod which is not."""
+    wanted: dict[int, set[str]] = {}
+    for row in deployments:
+        for one in objects.get(row.pk, ()):
+            if one.kind == "Pod" and one.data.get("node") and not _ready(one.data):
+                wanted.setdefault(row.cluster_id, set()).add(one.data["node"])
+    found: dict[int, dict[str, bool]] = {}
+    for cluster, names in wanted.items():
+        rows = ClusterNode.objects.filter(cluster_id=cluster, name__in=names)
+        found[cluster] = {name: _ready(data) for name, data in rows.values_list("name", "data")}
+    return found
+
+
+def _ready(data: dict[str, Any]) -> bool:
+    return any(
+        item.get("type") == "Ready" and item.get("status") == "True" for item in data.get("conditions", [])
+    )
 
 
 def _clusters(ids: set[int]) -> dict[int, ClusterSeen]:

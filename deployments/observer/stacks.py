@@ -10,8 +10,8 @@ What only asking can tell (does Ollama answer, is the model there, does chat rea
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -21,12 +21,12 @@ import orjson
 from deployments.domain.errors import InvalidInput
 from deployments.domain.health.observed import (
     ObservedClaim,
-    ObservedContainer,
     ObservedEvent,
     ObservedPod,
     ObservedStack,
     ObservedWorkload,
 )
+from deployments.domain.health.pods import stored_pod
 from deployments.domain.names import ObjectNames
 from deployments.domain.spec import StackSpec, StorageMode, spec_from_json
 from deployments.models import Deployment, PullProgress
@@ -35,7 +35,6 @@ from deployments.observer.reading import parse_time
 STALE_AFTER = timedelta(minutes=3)
 # An answer older than this says nothing about now.
 PROBE_KEPT = timedelta(minutes=30)
-COMPONENT = "app.kubernetes.io/component"
 
 
 class ObjectRow(NamedTuple):
@@ -50,11 +49,13 @@ class ObjectRow(NamedTuple):
 class ClusterSeen:
     """How current the observations of a cluster are: ``confirmed`` when all watches last were, None
     where one has never been; ``clock_ahead`` by how much its clock is ahead of ours; ``foreign`` where
-    another cluster answers at its address."""
+    another cluster answers at its address; ``nodes`` whether a node is ready, by its name, for nodes that
+    matter."""
 
     confirmed: datetime | None = None
     clock_ahead: timedelta = timedelta(0)
     foreign: bool = False
+    nodes: Mapping[str, bool] = field(default_factory=dict)
 
 
 def observed_stack(
@@ -79,7 +80,7 @@ def observed_stack(
         observed_at=seen.confirmed,
         model=spec.model.reference,
         workloads=tuple(workloads),
-        pods=tuple(_pod(row, probes, seen.clock_ahead, now) for row in rows.get("Pod", [])),
+        pods=tuple(_pod(row, probes, seen, now) for row in rows.get("Pod", [])),
         claims=_claims(rows, names, spec),
         events=tuple(event for row in rows.get("Event", []) if (event := _event(row, seen.clock_ahead))),
         server_answers=_probe(probes.get("server"), "answers", now),
@@ -110,14 +111,28 @@ def _workload(kind: str, name: str, component: str, rows: dict[str, list[ObjectR
     if row is None:
         return ObservedWorkload(kind, name, component, exists=False)
     data = row.data
+    conditions = {item["type"]: item for item in data.get("conditions", [])}
+    progressing, failure = conditions.get("Progressing", {}), conditions.get("ReplicaFailure", {})
+    updated = data.get("updatedReplicas", 0)
+    if kind == "StatefulSet" and data.get("currentRevision") == data.get("updateRevision"):
+        # Without an update under way all are of the current revision, and only that is counted.
+        updated = max(updated, data.get("currentReplicas", 0))
     return ObservedWorkload(
         kind,
         name,
         component,
         desired=data.get("specReplicas", 1),
         ready=data.get("readyReplicas", 0),
-        updated=data.get("updatedReplicas", 0),
+        updated=updated,
         current_generation_seen=data.get("observedGeneration", 0) >= data.get("generation", 0),
+        replicas=data.get("replicas", 0),
+        available=data.get("availableReplicas", 0) if kind == "Deployment" else None,
+        overdue=progressing.get("message") or "deadline exceeded"
+        if progressing.get("reason") == "ProgressDeadlineExceeded"
+        else "",
+        refused=failure.get("message", "") if failure.get("status") == "True" else "",
+        paused=bool(data.get("paused")),
+        deleting=bool(data.get("deletedAt")),
     )
 
 
@@ -133,48 +148,20 @@ def _claims(
     return tuple(found)
 
 
-def _pod(row: ObjectRow, probes: dict[str, Any], ahead: timedelta, now: datetime) -> ObservedPod:
-    data = row.data
-    conditions = {item["type"]: item for item in data.get("conditions", [])}
-    scheduled = conditions.get("PodScheduled")
+def _pod(
+    row: ObjectRow,
+    probes: dict[str, Any],
+    seen: ClusterSeen,
+    now: datetime,
+) -> ObservedPod:
     asked = probes.get("pods")
     probe = asked.get(row.name) if isinstance(asked, dict) else None
-    return ObservedPod(
-        name=row.name,
-        component=data.get("labels", {}).get(COMPONENT, ""),
-        phase=data.get("phase") or "Pending",
-        ready=conditions.get("Ready", {}).get("status") == "True",
-        reason=data.get("reason", ""),
-        message=data.get("message", ""),
-        node=data.get("node", ""),
-        deleting=bool(data.get("deletedAt")),
-        created_at=_ours(data.get("createdAt", ""), ahead),
-        scheduled=None if scheduled is None else scheduled["status"] == "True",
-        scheduling_reason=scheduled["reason"] if scheduled else "",
-        scheduling_message=scheduled["message"] if scheduled else "",
-        containers=tuple(
-            _container(item)
-            for item in [*data.get("initContainerStatuses", []), *data.get("containerStatuses", [])]
-        ),
-        model_present=_probe(probe, "model_present", now),
-    )
-
-
-def _container(item: dict[str, Any]) -> ObservedContainer:
-    states: dict[str, dict[str, Any]] = item.get("state") or {"waiting": {}}
-    state, said = next(iter(states.items()))
-    last = item.get("lastState", {}).get("terminated", {})
-    return ObservedContainer(
-        name=item.get("name", ""),
-        ready=item.get("ready", False),
-        restarts=item.get("restartCount", 0),
-        state=state,
-        reason=said.get("reason", ""),
-        message=said.get("message", ""),
-        exit_code=said.get("exitCode"),
-        last_reason=last.get("reason", ""),
-        last_exit_code=last.get("exitCode"),
-        image=item.get("image", ""),
+    return stored_pod(
+        row.name,
+        row.data,
+        _probe(probe, "model_present", now),
+        node_ready=seen.nodes.get(row.data.get("node", "")),
+        clock_ahead=seen.clock_ahead,
     )
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from deployments.domain.health.observed import ObservedEvent, ObservedPod, ObservedStack
-from deployments.domain.health.reasons import Cause, container_cause, pod_cause
-from deployments.domain.health.scheduler_message import explain
+from deployments.domain.health.events import event_causes
+from deployments.domain.health.observed import ObservedStack
+from deployments.domain.health.podcauses import pod_causes
+from deployments.domain.health.reasons import RECENT, Cause
+from deployments.domain.health.workloads import claim_causes, failure_causes, workload_causes
 from deployments.domain.states import Health
 
-# A pod that was made a moment ago is often "unschedulable" until its claim or node is there
-# (kstatus waits as long).
-_SCHEDULE_WINDOW = timedelta(seconds=15)
-RECENT = timedelta(minutes=15)
-"""How long an event explains a state."""
+__all__ = ["RECENT", "Assessment", "assess", "pod_causes"]
 
 
 @dataclass(frozen=True)
@@ -63,12 +61,11 @@ _REACH = "Check the connection to the cluster."
 
 
 def _causes(observed: ObservedStack, now: datetime, installing: bool) -> list[Cause]:
-    found = _claims(observed, now, installing) + _workloads(observed, installing)
+    found = claim_causes(observed, now, installing) + workload_causes(observed, installing)
     for pod in observed.pods:
-        if not pod.deleting:
-            found += pod_causes(pod, now)
-    found += _events(observed, now)
-    if not found or all(cause.health is Health.PROGRESSING for cause in found):
+        found += pod_causes(pod, now)
+    found += event_causes(observed, now) + failure_causes(observed)
+    if all(cause.health is Health.PROGRESSING for cause in found):
         found += _service(observed, installing)
     return _soften(found, observed)
 
@@ -83,156 +80,6 @@ def _soften(found: list[Cause], observed: ObservedStack) -> list[Cause]:
         Cause(Health.DEGRADED, c.sentence, c.remedy, c.evidence) if c.health is Health.FAILED else c
         for c in found
     ]
-
-
-def _workloads(observed: ObservedStack, installing: bool) -> list[Cause]:
-    found = []
-    for workload in observed.workloads:
-        what = f"{workload.kind} {workload.name}"
-        if not workload.exists:
-            health = Health.PROGRESSING if installing else Health.MISSING
-            sentence = (
-                f"{what} is not there yet." if installing else f"{what} is not in the cluster any more."
-            )
-            remedy = "" if installing else "Apply the last release again."
-            found.append(Cause(health, sentence, remedy, f"{what}: not found"))
-        elif not workload.current_generation_seen:
-            found.append(
-                Cause(Health.PROGRESSING, f"{what} is being updated.", "", f"{what}: new generation")
-            )
-        elif workload.ready < workload.desired or workload.updated < workload.desired:
-            said = f"{what}: {workload.ready} of {workload.desired} ready, {workload.updated} up to date"
-            sentence = f"Waiting for {what}: {workload.ready} of {workload.desired} ready."
-            if workload.ready >= workload.desired:
-                sentence = f"{what} is being updated: {workload.updated} of {workload.desired} done."
-            if workload.component == "server" and observed.pulling:
-                sentence = f"Downloading {observed.model}: {observed.pulling}."
-            found.append(Cause(Health.PROGRESSING, sentence, "", said))
-    return found
-
-
-def _claims(observed: ObservedStack, now: datetime, installing: bool) -> list[Cause]:
-    found = []
-    for claim in observed.claims:
-        about = f"PersistentVolumeClaim/{claim.name}"
-        said = [e for e in observed.events if e.about == about and now - e.at <= RECENT]
-        trouble = [e for e in said if e.reason in ("ProvisioningFailed", "FailedBinding")]
-        if claim.phase == "Lost":
-            sentence = f"The volume behind the claim {claim.name} is gone."
-            found.append(
-                Cause(Health.FAILED, sentence, "Restore the volume, or install anew.", f"{about}: Lost")
-            )
-        elif not claim.phase:
-            health = Health.PROGRESSING if installing else Health.MISSING
-            sentence = f"The claim {claim.name} is not there."
-            found.append(
-                Cause(health, sentence, "Create the claim, or change the storage.", f"{about}: not found")
-            )
-        elif claim.phase == "Pending" and trouble:
-            sentence = f"The claim {claim.name} gets no volume."
-            remedy = "Check the storage class: its name, its provisioner and its quota."
-            evidence = f"{about}: {trouble[-1].reason}: {trouble[-1].message}"
-            found.append(Cause(Health.FAILED, sentence, remedy, evidence))
-        elif claim.phase == "Pending":
-            evidence = f"{about}: Pending" + (f" ({said[-1].reason})" if said else "")
-            found.append(
-                Cause(Health.PROGRESSING, f"The claim {claim.name} waits for its volume.", "", evidence)
-            )
-    return found
-
-
-def pod_causes(pod: ObservedPod, now: datetime) -> list[Cause]:
-    """What is wrong with one pod, or under way; [] where nothing is."""
-    own = pod_cause(pod)
-    if own:
-        return [own]
-    if pod.scheduled is False:
-        return [_unscheduled(pod, now)]
-    found = [cause for c in pod.containers if (cause := container_cause(pod, c))]
-    if found or pod.ready:
-        return found
-    for container in pod.containers:
-        if container.state == "running" and container.last_reason == "OOMKilled":
-            sentence = f"{pod.name}/{container.name} used more memory than its limit and was started again."
-            remedy = "Raise the memory limit above the model's size, or take a smaller model or context."
-            found.append(Cause(Health.DEGRADED, sentence, remedy, f"{pod.name}/{container.name}: OOMKilled"))
-    return found
-
-
-def _unscheduled(pod: ObservedPod, now: datetime) -> Cause:
-    said = f"{pod.name}: {pod.scheduling_reason}: {pod.scheduling_message}"
-    young = pod.created_at is not None and now - pod.created_at < _SCHEDULE_WINDOW
-    if pod.scheduling_reason == "SchedulingGated" or young:
-        return Cause(Health.PROGRESSING, f"{pod.name} waits to be placed on a node.", "", said)
-    sentence, remedy = explain(pod.scheduling_message)
-    return Cause(Health.FAILED, f"{sentence}, so {pod.name} cannot start.", remedy, said)
-
-
-# reason -> health, sentence, remedy. Only what neither a pod nor a claim says itself.
-_EVENTS = {
-    "FailedCreate": (
-        Health.FAILED,
-        "The cluster refuses to create pods.",
-        "Read the evidence: a quota or a policy says no.",
-    ),
-    "FailedAttachVolume": (
-        Health.DEGRADED,
-        "The volume is still attached to another node.",
-        "Wait some minutes, or delete the pod that still holds it.",
-    ),
-    "FailedMount": (
-        Health.DEGRADED,
-        "A volume cannot be mounted.",
-        "The evidence names it: a Secret, a claim or NFS.",
-    ),
-    "FailedCreatePodSandBox": (
-        Health.DEGRADED,
-        "The node cannot set up the pod's network or runtime.",
-        "Check the network plugin and the runtime class.",
-    ),
-    "Unhealthy": (
-        Health.DEGRADED,
-        "A probe fails.",
-        "Read the log; a slow disk needs more time to load the model.",
-    ),
-}
-
-
-def _events(observed: ObservedStack, now: datetime) -> list[Cause]:
-    """Events count only while something is not ready, and only recent ones."""
-    if all(w.exists and w.ready >= w.desired for w in observed.workloads):
-        return []
-    found = []
-    for event in sorted(observed.events, key=lambda e: e.at, reverse=True):
-        if event.reason not in _EVENTS or now - event.at > RECENT or _overcome(event, observed):
-            continue
-        # a server without its model is not ready, and that is what its probe is for
-        if event.reason == "Unhealthy" and event.message.startswith(("Readiness", "Startup")):
-            continue
-        health, sentence, remedy = _EVENTS[event.reason]
-        quota = "exceeded quota" in event.message or "failed quota" in event.message
-        if quota:
-            sentence, remedy = (
-                "The namespace's quota is used up.",
-                "Raise the quota, or ask for less in the profile.",
-            )
-        found.append(Cause(health, sentence, remedy, f"{event.about}: {event.reason}: {event.message}"))
-    return found
-
-
-def _overcome(event: ObservedEvent, observed: ObservedStack) -> bool:
-    """Whether what an event complained of is over: events stay for an hour after their cause."""
-    kind, _, name = event.about.partition("/")
-    if kind == "Pod":
-        pod = next((pod for pod in observed.pods if pod.name == name), None)
-        if pod is None:
-            return True
-        started = any(container.state == "running" for container in pod.containers)
-        return pod.ready or (started and event.reason != "Unhealthy")
-    workload = next((w for w in observed.workloads if w.name == name), None)
-    if workload is None:
-        return False  # a ReplicaSet, whose pods carry its Deployment's component only
-    return sum(pod.component == workload.component for pod in observed.pods) >= workload.desired
 
 
 def _service(observed: ObservedStack, installing: bool) -> list[Cause]:

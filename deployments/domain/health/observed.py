@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 @dataclass(frozen=True)
 class ObservedContainer:
     """One container, init containers included. ``state`` is "waiting", "running" or "terminated";
-    ``reason`` and ``message`` are the state's; ``last_*`` are of ``lastState.terminated``."""
+    ``reason`` and ``message`` are the state's; ``last_*`` are of ``lastState.terminated``;
+    ``memory_limited`` is whether it has a memory limit of its own, ``init`` whether others wait for it."""
 
     name: str
     ready: bool = False
@@ -21,13 +22,17 @@ class ObservedContainer:
     last_reason: str = ""
     last_exit_code: int | None = None
     image: str = ""
+    memory_limited: bool = True
+    init: bool = False
 
 
 @dataclass(frozen=True)
 class ObservedPod:
     """``component`` is "server" or "chat"; ``scheduled`` is the PodScheduled condition (None: the
     scheduler has not spoken yet), ``scheduling_*`` its reason and message; ``reason`` and ``message``
-    are the pod's own status ("Evicted"). ``model_present``: None where nobody could ask."""
+    are the pod's own status ("Evicted"). ``node_ready``: None where its node was not seen.
+    ``end_due_at`` is by when a pod that is being deleted should be gone. ``model_present``: None where
+    nobody could ask."""
 
     name: str
     component: str
@@ -38,6 +43,7 @@ class ObservedPod:
     node: str = ""
     node_ready: bool | None = None
     deleting: bool = False
+    end_due_at: datetime | None = None
     created_at: datetime | None = None
     scheduled: bool | None = None
     scheduling_reason: str = ""
@@ -48,7 +54,10 @@ class ObservedPod:
 
 @dataclass(frozen=True)
 class ObservedWorkload:
-    """A StatefulSet or Deployment. ``exists`` False: it should be there and is not."""
+    """A StatefulSet or Deployment. ``exists`` False: it should be there and is not. ``replicas`` are all
+    pods that it has, ``available`` those ready for long enough; None where not told. ``overdue`` is what
+    it says when its update takes longer than its deadline, ``refused`` what it says when its pods are
+    refused; "" otherwise."""
 
     kind: str
     name: str
@@ -58,6 +67,12 @@ class ObservedWorkload:
     ready: int = 0
     updated: int = 0
     current_generation_seen: bool = True
+    replicas: int | None = None
+    available: int | None = None
+    overdue: str = ""
+    refused: str = ""
+    paused: bool = False
+    deleting: bool = False
 
 
 @dataclass(frozen=True)

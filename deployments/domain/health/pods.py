@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from deployments.domain.health.assess import Assessment, pod_causes
@@ -50,13 +50,23 @@ def _last(pod: ObservedPod, container: ObservedContainer) -> str:
     return f"{pod.name}/{container.name}: ended with exit code {container.last_exit_code}{reason}"
 
 
-def stored_pod(name: str, data: dict[str, Any], model_present: bool | None = None) -> ObservedPod:
-    """A pod as the observer has stored it (under the names of the Kubernetes API), for judging it."""
+def stored_pod(
+    name: str,
+    data: dict[str, Any],
+    model_present: bool | None = None,
+    *,
+    node_ready: bool | None = None,
+    clock_ahead: timedelta = timedelta(0),
+) -> ObservedPod:
+    """A pod as the observer has stored it (under the names of the Kubernetes API), for judging it.
+    ``clock_ahead`` is by how much the cluster's clock is ahead of ours."""
     conditions = {item["type"]: item for item in data.get("conditions", []) if "type" in item}
     scheduled = conditions.get("PodScheduled")
     # What runs before the others is meant to end; only where it does not end well is it a cause.
     before = [item for item in data.get("initContainerStatuses", []) if not _done(item)]
-    statuses = [*before, *data.get("containerStatuses", [])]
+    limited = {
+        item.get("name") for item in data.get("setups", []) if "memory" in (item.get("limits") or {})
+    } or {item.get("name") for item in data.get("containers", []) if "memory" in (item.get("limits") or {})}
     return ObservedPod(
         name=name,
         component=data.get("labels", {}).get(COMPONENT, ""),
@@ -65,12 +75,17 @@ def stored_pod(name: str, data: dict[str, Any], model_present: bool | None = Non
         reason=data.get("reason", ""),
         message=data.get("message", ""),
         node=data.get("node", ""),
+        node_ready=node_ready,
         deleting=bool(data.get("deletedAt")),
-        created_at=_time(data.get("createdAt")),
+        end_due_at=_time(data.get("deletedAt"), clock_ahead),
+        created_at=_time(data.get("createdAt"), clock_ahead),
         scheduled=None if scheduled is None else scheduled.get("status") == "True",
         scheduling_reason=scheduled.get("reason", "") if scheduled else "",
         scheduling_message=scheduled.get("message", "") if scheduled else "",
-        containers=tuple(_container(item) for item in statuses),
+        containers=(
+            *(_container(item, item.get("name") in limited, init=True) for item in before),
+            *(_container(item, item.get("name") in limited) for item in data.get("containerStatuses", [])),
+        ),
         model_present=model_present,
     )
 
@@ -79,7 +94,7 @@ def _done(item: dict[str, Any]) -> bool:
     return bool(item.get("state", {}).get("terminated", {}).get("exitCode") == 0)
 
 
-def _container(item: dict[str, Any]) -> ObservedContainer:
+def _container(item: dict[str, Any], limited: bool, init: bool = False) -> ObservedContainer:
     states: dict[str, dict[str, Any]] = item.get("state") or {"waiting": {}}
     state, said = next(iter(states.items()))
     last = item.get("lastState", {}).get("terminated", {})
@@ -94,12 +109,15 @@ def _container(item: dict[str, Any]) -> ObservedContainer:
         last_reason=last.get("reason", ""),
         last_exit_code=last.get("exitCode"),
         image=item.get("image", ""),
+        memory_limited=limited,
+        init=init,
     )
 
 
-def _time(text: object) -> datetime | None:
+def _time(text: object, ahead: timedelta) -> datetime | None:
+    """A time that the cluster's clock showed, by our own."""
     try:
         moment = datetime.fromisoformat(str(text))
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - ahead
+    except (ValueError, OverflowError):
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -5,10 +5,15 @@ Reasons: kubelet ``images/types.go``, ``container/sync_result.go``, ``eviction``
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import timedelta
 
 from deployments.domain.health.observed import ObservedContainer, ObservedPod
 from deployments.domain.states import Health
+
+RECENT = timedelta(minutes=15)
+"""How long an event explains a state."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ def container_cause(pod: ObservedPod, container: ObservedContainer) -> Cause | N
     if container.state == "waiting":
         return _waiting(where, container, said)
     if container.state == "terminated":
-        return _ended(where, container.reason, container.exit_code, said)
+        return _ended(where, container, said)
     return None
 
 
@@ -54,14 +59,10 @@ def _waiting(where: str, container: ObservedContainer, said: str) -> Cause | Non
             Health.FAILED, f"{image} is not on the node, and the pull policy is Never.", remedy, said
         )
     if reason in _IMAGE:
-        remedy = (
-            "Check name and tag, whether nodes reach the registry (a mirror can be set), and the pull secret."
-        )
-        if "no matching manifest" in container.message:
-            remedy = "The image does not exist for this node's processor; choose another image or node."
-        if "toomanyrequests" in container.message.lower() or "rate limit" in container.message.lower():
-            remedy = "The registry limits anonymous pulls; set a mirror or a pull secret."
-        return Cause(Health.FAILED, f"The node cannot download {image}.", remedy, said)
+        return Cause(Health.FAILED, f"The node cannot download {image}.", _image_remedy(container), said)
+    if reason == "SignatureValidationFailed":
+        remedy = "The cluster runs signed images only; use one whose signature its policy trusts."
+        return Cause(Health.FAILED, f"The signature of {image} is not trusted.", remedy, said)
     if reason == "CreateContainerConfigError":
         remedy = "The evidence names the Secret, ConfigMap or setting; create it or correct it."
         return Cause(Health.FAILED, f"Something that {where} needs to start is missing.", remedy, said)
@@ -69,30 +70,81 @@ def _waiting(where: str, container: ObservedContainer, said: str) -> Cause | Non
         remedy = "Read the evidence; for GPUs check the runtime class and the container toolkit on the node."
         return Cause(Health.FAILED, f"The node's runtime refused to start {where}.", remedy, said)
     if reason == "CrashLoopBackOff":
-        ended = _ended(where, container.last_reason, container.last_exit_code, said)
-        if ended and container.last_reason == "OOMKilled":
-            return ended
+        if container.last_reason == "OOMKilled":
+            return _out_of_memory(where, container, said)
         code = "" if container.last_exit_code is None else f" with exit code {container.last_exit_code}"
         sentence = f"{where} starts and ends{code} again and again ({container.restarts} restarts)."
         return Cause(Health.FAILED, sentence, _exit_remedy(container.last_exit_code), said)
     return None
 
 
-def _ended(where: str, reason: str, exit_code: int | None, said: str) -> Cause | None:
+def _ended(where: str, container: ObservedContainer, said: str) -> Cause | None:
+    reason, exit_code = container.reason, container.exit_code
     if reason == "OOMKilled":
-        remedy = "Raise the memory limit above the model's size, or take a smaller model or context."
-        return Cause(Health.FAILED, f"{where} was killed: it used more memory than its limit.", remedy, said)
+        return _out_of_memory(where, container, said)
     if reason == "ContainerStatusUnknown":
         return Cause(
             Health.FAILED, f"The node lost track of {where}.", "Look at the node and delete the pod.", said
         )
-    if exit_code is None:
+    if exit_code is None or (container.init and exit_code == 0):
         return None
     sentence = f"{where} ended with exit code {exit_code}."
     return Cause(Health.FAILED, sentence, _exit_remedy(exit_code), said)
 
 
+def _out_of_memory(where: str, container: ObservedContainer, said: str) -> Cause:
+    if not container.memory_limited:
+        sentence = f"{where} was killed: its node ran out of memory."
+        remedy = "Ask for the memory that the model needs in the profile, so that the node keeps it free."
+        return Cause(Health.FAILED, sentence, remedy, said)
+    remedy = "Raise the memory limit above the model's size, or take a smaller model or context."
+    return Cause(Health.FAILED, f"{where} was killed: it used more memory than its limit.", remedy, said)
+
+
+# (what a runtime or a registry says about an image, in any case of letters), remedy. The first match speaks.
+_IMAGE_REMEDIES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), remedy)
+    for pattern, remedy in (
+        (
+            r"no matching manifest|no match for platform|exec format error",
+            "The image does not exist for this node's processor; choose another image or node.",
+        ),
+        (
+            r"toomanyrequests|rate limit|429 too many",
+            "The registry limits anonymous pulls; set a mirror or a pull secret.",
+        ),
+        (
+            r"\b401\b|403 forbidden|unauthorized|authentication required|access denied|denied:"
+            r"|authorization failed|insufficient_scope",
+            "The registry refuses: check the pull secret, and that the image exists under this name.",
+        ),
+        (
+            r"manifest unknown|not found|name unknown|does not exist",
+            "There is no such image or tag in the registry; correct the image in the profile.",
+        ),
+        (
+            r"x509|certificate",
+            "The node does not trust the registry's certificate; install its authority there.",
+        ),
+        (
+            r"no such host|i/o timeout|connection refused|network is unreachable|timeout|deadline exceeded",
+            "The node does not reach the registry; set a mirror, or open the way to it.",
+        ),
+        (r"no space left", "The node's disk is full; free space on it."),
+    )
+)
+
+
+def _image_remedy(container: ObservedContainer) -> str:
+    for pattern, remedy in _IMAGE_REMEDIES:
+        if pattern.search(container.message):
+            return remedy
+    return "Check name and tag, whether nodes reach the registry (a mirror can be set), and the pull secret."
+
+
 def _exit_remedy(code: int | None) -> str:
+    if code == 0:
+        return "Its program ends by itself and is no server; check the image and its command."
     if code == 139:
         return "It crashed; check the GPU driver against the image's CUDA or ROCm version."
     if code in (126, 127):
@@ -117,6 +169,8 @@ def pod_cause(pod: ObservedPod) -> Cause | None:
         )
     if pod.reason in _GONE_NODE or (pod.node and pod.node_ready is False):
         sentence = f"The node {pod.node or 'of ' + pod.name} does not answer any more."
+        if pod.node_ready is False:
+            said = f"Node/{pod.node}: not ready, holds {pod.name}"
         return Cause(Health.FAILED, sentence, "Repair the node, or delete the pod to move it.", said)
     if pod.phase == "Failed":
         return Cause(Health.FAILED, f"{pod.name} failed.", "Read the last lines of its log.", said)

@@ -45,6 +45,8 @@ def _pod(given: dict[str, Any]) -> ObservedPod:
     component = values.setdefault("component", "server")
     containers = tuple(ObservedContainer(**{"name": component, **c}) for c in values.pop("containers", []))
     age = values.pop("age", 600)
+    if "end_due" in values:
+        values["end_due_at"] = ago(values.pop("end_due"))
     values.setdefault("name", "deepseek-server-0" if component == "server" else "deepseek-chat-5d8f-x2x9k")
     return ObservedPod(containers=containers, created_at=ago(age), **values)
 
@@ -104,7 +106,7 @@ def test_case(path: Path) -> None:
 
 
 def test_the_cases_are_there() -> None:
-    assert len(CASES) >= 30
+    assert len(CASES) >= 110
 
 
 TEXT = (
