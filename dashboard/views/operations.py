@@ -16,16 +16,18 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from dashboard.access import actor, chosen_team
 from dashboard.presenters import progress
+from dashboard.presenters.findings import preflight_values
 from dashboard.presenters.numbers import duration
 from dashboard.presenters.parts import CodeLine, Column, Fact, Finding, LogLine, ordering
 from dashboard.presenters.states import DEEDS, OPERATION
 from dashboard.presenters.times import exact
 from dashboard.regions import page_or_region, watches
 from deployments.commands import operations as commands
-from deployments.domain.errors import Conflict, Denied, InvalidInput
+from deployments.commands.subjects import of_operation
+from deployments.domain.errors import Conflict, InvalidInput
 from deployments.domain.states import EPHEMERAL, OperationKind, OperationState
 from deployments.models import Operation, PullProgress
-from deployments.policies import NEEDS, Action
+from deployments.policies import NEEDS, Action, require
 from deployments.selectors import lookup
 from deployments.selectors import operations as selector
 
@@ -126,6 +128,7 @@ def _page(request: HttpRequest, pk: int) -> dict[str, Any]:
             for line in found.log
         ],
         "findings": _findings(row.result.get("findings")),
+        **{key: value for key, value in preflight_values(row).items() if key in ("fit", "may_go_on")},
         "objects": _objects(row.result.get("objects")),
         "asked": row.result.get("asked", True),
         "proof": proof_facts(row.result.get("chat")),
@@ -246,6 +249,7 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask before an operation is stopped; POST asks it to stop."""
     who = actor(request)
     row = lookup.operation(who, pk)
+    require(who, Action.CANCEL, of_operation(row))
     error = ""
     status = 200
     if request.method == "POST":
@@ -257,9 +261,7 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
             messages.success(request, _("The operation is being stopped."))
             return HttpResponseRedirect(reverse("operation", args=[pk]))
     elif not selector.may_cancel(who, row):
-        if OperationState(row.state).terminal:
-            raise Conflict(_("This operation has ended already."))
-        raise Denied(_("This needs the role %(role)s.") % {"role": NEEDS[Action.CANCEL]})
+        raise Conflict(_("This operation has ended already."))
     found = selector.operation_page(who, pk)
     values = {
         "operation": row,
@@ -276,8 +278,9 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def retry(request: HttpRequest, pk: int) -> HttpResponse:
-    """Begin a failed operation again, as a new one."""
-    again: Operation = commands.retry(actor(request), operation_id=pk)
+    """Begin a failed operation again, as a new one; with ``anyway`` also where there is no room."""
+    anyway = bool(request.POST.get("anyway"))
+    again: Operation = commands.retry(actor(request), operation_id=pk, anyway=anyway)
     return HttpResponseRedirect(reverse("operation", args=[again.pk]))
 
 
