@@ -182,6 +182,11 @@ def _save(actor: Actor, profile: Profile, spec: StackSpec, secrets: Secrets, not
         return last
     highest = profile.revisions.aggregate(highest=Max("number"))["highest"] or 0
     holds_any = secrets != Secrets()
+    if holds_any and profile.catalog_at is not None:
+        raise InvalidInput(
+            "A profile in the catalog holds no access code and no registry password: every team would use them.",
+            field="chat.access_code" if secrets.access_code else "images.registry_password",
+        )
     try:
         with transaction.atomic():
             revision = Revision.objects.create(

@@ -13,7 +13,7 @@ registry password) are not part of it: a revision keeps them encrypted beside th
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -176,6 +176,15 @@ class StackSpec:
     ingress: IngressSpec = field(default_factory=IngressSpec)
     images: ImageSpec = ImageSpec()
     node_selector: dict[str, str] = field(default_factory=dict)  # for every pod of the stack
+
+
+def without_secrets(spec: StackSpec) -> StackSpec:
+    """The same stack as it is for somebody who does not get its access code and registry password."""
+    return replace(
+        spec,
+        chat=replace(spec.chat, has_access_code=False),
+        images=replace(spec.images, registry_username=""),
+    )
 
 
 @dataclass(frozen=True)

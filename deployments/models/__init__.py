@@ -12,6 +12,7 @@ from deployments.models.audit import (
     AuditTally,
     AuditVerification,
 )
+from deployments.models.batches import Batch
 from deployments.models.clusters import Cluster, ClusterGrant
 from deployments.models.deployments import Deployment, OwnedObject, Release
 from deployments.models.gpus import GpuDevice, GpuRollUp, GpuSampling, GpuSeries, MetricsSource
@@ -40,6 +41,7 @@ __all__ = [
     "AuditRetention",
     "AuditTally",
     "AuditVerification",
+    "Batch",
     "Cluster",
     "ClusterGrant",
     "ClusterNode",
