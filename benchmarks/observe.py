@@ -30,10 +30,11 @@ WATCHING = b"watching cluster"
 
 @dataclass(frozen=True)
 class Taken:
-    """seconds of wall time, and resident megabytes at most."""
+    """seconds of wall time, and resident megabytes at most; idle: before anything was taken in."""
 
     seconds: float
     memory: float
+    idle: float = 0.0
 
 
 def kubectl(kubeconfig: Path) -> Taken:
@@ -71,9 +72,9 @@ def take_in(running: Programs, cluster: int, expected: int) -> tuple[Taken, subp
     observer = running.observer()
     log = running.log("observer")
     until("observer at the cluster", lambda: WATCHING in log.read_bytes(), pause=0.005)
-    began = time.perf_counter()
+    began, idle = time.perf_counter(), memory(observer.pid)
     until("committed rows", lambda: committed(cluster, expected), 120, pause=0.03)
-    return Taken(time.perf_counter() - began, memory(observer.pid, peak=True)), observer
+    return Taken(time.perf_counter() - began, memory(observer.pid, peak=True), idle), observer
 
 
 def end(observer: subprocess.Popen[bytes]) -> None:
@@ -95,7 +96,10 @@ def compare(running: Programs, server: Server, cluster: int, pods: int, expected
     print(f"kubectl get pods -A -o json   {spread([t.seconds for t in theirs])}")
     print(f"observer, rows committed      {spread([t.seconds for t in ours])}   ratio {wall:.2f}")
     print(f"kubectl, resident at most     {spread([t.memory for t in theirs], 'MB')}")
-    print(f"observer, resident at most    {spread([t.memory for t in ours], 'MB')}   ratio {resident:.2f}")
+    print(
+        f"observer, resident at most    {spread([t.memory for t in ours], 'MB')}   ratio {resident:.2f}, "
+        f"{statistics.median(t.idle for t in ours):.0f} MB of it before the first word to the cluster"
+    )
 
 
 def follow(
