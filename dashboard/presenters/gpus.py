@@ -237,6 +237,16 @@ def reasons(clusters: Sequence[ClusterGpus]) -> list[Reason]:
     return sorted(found, key=lambda reason: reason.tone)
 
 
+def origins(rows: Sequence[GpuRow]) -> list[tuple[str, datetime]]:
+    """What measured the devices of a page, each with its newest figures; by cluster where there are several."""
+    newest: dict[tuple[str, str], datetime] = {}
+    for row in rows:
+        key = (row.cluster_name, str(source(row.source)))
+        newest[key] = max(newest.get(key, row.sampled_at), row.sampled_at)
+    several = len({cluster for cluster, _kind in newest}) > 1
+    return [(f"{cluster}: {kind}" if several else kind, seen) for (cluster, kind), seen in newest.items()]
+
+
 def silence(row: GpuRow, known: ClusterGpus) -> Reason | None:
     """Why a device has no fresh figures, or why one of them is missing; None where all is well."""
     if row.fresh and (known.why is None or known.why.reason.partial):

@@ -190,12 +190,15 @@ def name_of(resource: str) -> Words:
 def quantity(resource: str, value: float) -> str:
     """An amount in the unit of its resource: cores, bytes of memory, pieces."""
     if resource == CPU:
-        cores = value / 1000
-        number = number_format(cores, 0 if cores == int(cores) else 1)
-        return ngettext("%(n)s core", "%(n)s cores", 1 if cores == 1 else 2) % {"n": number}
+        return ngettext("%(n)s core", "%(n)s cores", 1 if value == 1000 else 2) % {"n": _cores(value)}
     if resource in (MEMORY, EPHEMERAL) or resource.startswith("hugepages-"):
         return memory(value)
     return count(int(value))
+
+
+def _cores(millicores: float) -> str:
+    cores = millicores / 1000
+    return number_format(cores, 0 if cores == int(cores) else 1)
 
 
 def amount(resource: NodeResource) -> Amount:
@@ -204,7 +207,8 @@ def amount(resource: NodeResource) -> Amount:
     if resource.requested is None:
         text = _("%(all)s, free: cannot tell") % {"all": whole}
     else:
-        free = quantity(resource.name, max(0, resource.allocatable - resource.requested))
+        left = max(0, resource.allocatable - resource.requested)
+        free = _cores(left) if resource.name == CPU else quantity(resource.name, left)
         text = _("%(free)s of %(all)s free") % {"free": free, "all": whole}
     note = ""
     if resource.free is not None and resource.free < 0:

@@ -28,6 +28,7 @@ from deployments.selectors.gpu_nodes import node_gpus
 PER_PAGE = 24
 NODES_SHOWN = 12
 PRODUCTS_SHOWN = 50
+ORIGINS_SHOWN = 6
 TABLE_ROWS = 48
 MOST_LINES = 16
 SPARK_SPAN = timedelta(hours=6)
@@ -68,7 +69,7 @@ def gpus(request: HttpRequest) -> HttpResponse:
         "headline": words.headline(sums, told=_told(rows)),
         "summary": words.summary(sums),
         "reasons": words.reasons([each for each in shown if each.why]),
-        "measured": [each for each in shown if each.source],
+        "origins": words.origins(rows)[:ORIGINS_SHOWN],
         "room": words.room(node_gpus(who, wanted.cluster), NODES_SHOWN),
         "clusters": [(str(each.cluster.pk), each.cluster.name) for each in clusters],
         "products": [(name, name) for name in selector.products(who, now)[:PRODUCTS_SHOWN]],

@@ -84,7 +84,7 @@ class Chart {
     this.area = section.querySelector('.plot');
     this.read = section.querySelector('.read');
     this.area.addEventListener('keydown', (event) => this.step(event));
-    this.area.addEventListener('focusout', () => this.plot?.setCursor({ left: -10, top: -10 }));
+    this.area.addEventListener('focusout', () => this.plot?.setCursor({ left: -10, top: -10 }, true, true));
     new ResizeObserver(() => this.fit()).observe(this.area);
   }
 
@@ -245,7 +245,7 @@ class Chart {
     event.preventDefault();
     const at = Math.min(last, Math.max(0, to));
     const left = this.plot.valToPos(this.rows[0][at], 'x');
-    this.plot.setCursor({ left, top: HEIGHT / 2 });
+    this.plot.setCursor({ left, top: HEIGHT / 2 }, true, true); // and tell the other drawings
   }
 
   fit() {
