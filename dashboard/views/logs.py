@@ -70,6 +70,7 @@ def _tail(request: HttpRequest) -> int:
 
 
 @login_not_required  # a redirect to a sign-in page would be no answer to a script
+@require_GET
 async def stream(request: HttpRequest, pk: int) -> HttpResponseBase:
     """``text/event-stream`` (see :func:`dashboard.log_streams.messages`). ``after`` is the id of the last
     message: then only what came later. 401 for whoever is not signed in, 404 for a stranger, 429 with a
@@ -97,6 +98,7 @@ async def stream(request: HttpRequest, pk: int) -> HttpResponseBase:
     )
 
 
+@require_GET
 async def text(request: HttpRequest, pk: int) -> HttpResponseBase:
     """The last lines as plain text, for whoever has no scripts."""
     opened = await sync_to_async(_open)(request, pk)
@@ -126,6 +128,7 @@ async def text(request: HttpRequest, pk: int) -> HttpResponseBase:
     return HttpResponse("\n".join(found) + "\n", content_type="text/plain; charset=utf-8", headers=HEADERS)
 
 
+@require_GET
 async def download(request: HttpRequest, pk: int) -> HttpResponseBase:
     """The whole log that the node keeps, as it is, as a file. The audit notes who took it."""
     opened = await sync_to_async(_open)(request, pk)
