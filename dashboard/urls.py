@@ -6,8 +6,6 @@ from django.urls import include, path
 
 handler400 = "dashboard.too_large.bad_request"
 
-handler400 = "dashboard.too_large.bad_request"
-
 urlpatterns = [
     path("", include("dashboard.views.health")),
     path("", include("dashboard.views.live")),
@@ -18,6 +16,7 @@ urlpatterns = [
     path("clusters/", include("dashboard.views.grants")),
     path("clusters/", include("dashboard.views.cluster_preflight")),
     path("profiles/", include("dashboard.views.profiles")),
+    path("profiles/", include("dashboard.views.sharing")),
     path("install/", include("dashboard.views.install")),
     path("deployments/", include("dashboard.views.deployments")),
     path("deployments/", include("dashboard.views.changes")),

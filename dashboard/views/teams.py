@@ -19,7 +19,8 @@ from dashboard.forms.teams import AddMemberForm, InviteForm, ReasonForm, RoleFor
 from dashboard.mail import send_invitation
 from dashboard.presenters.parts import Column
 from dashboard.presenters.teams import role_table
-from deployments.commands import invitations, teams as commands
+from deployments.commands import invitations
+from deployments.commands import teams as commands
 from deployments.commands.subjects import of_team
 from deployments.domain.errors import Conflict, InvalidInput
 from deployments.domain.subjects import Subject
@@ -119,6 +120,7 @@ def rename(request: HttpRequest, pk: int) -> HttpResponse:
 def invite(request: HttpRequest, pk: int) -> HttpResponse:
     """Make a link. It is on the answer's page, once; where mail is set up it is sent too."""
     who = actor(request)
+    require(who, Action.MANAGE_TEAM, of_team(selector.team_page(who, pk).team))
     form = InviteForm(request.POST)
     if form.is_valid():
         try:
@@ -137,11 +139,13 @@ def invite(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def add(request: HttpRequest, pk: int) -> HttpResponse:
     """Put somebody with an account into the team."""
+    who = actor(request)
+    require(who, Action.MANAGE_TEAMS, of_team(selector.team_page(who, pk).team))
     form = AddMemberForm(request.POST)
     if form.is_valid():
         try:
             made = commands.add_member(
-                actor(request),
+                who,
                 team_id=pk,
                 username=form.cleaned_data["username"],
                 role=form.cleaned_data["role"],
@@ -151,7 +155,6 @@ def add(request: HttpRequest, pk: int) -> HttpResponse:
         else:
             messages.success(request, _("%(name)s is a member now.") % {"name": made.user})
             return HttpResponseRedirect(reverse("team", args=[pk]))
-    require(actor(request), Action.MANAGE_TEAMS, of_team(selector.team_page(actor(request), pk).team))
     return _team(request, pk, status=422, add=form)
 
 

@@ -23,7 +23,9 @@ from dashboard.presenters.parts import Column
 from deployments.commands import invitations
 from deployments.commands import users as commands
 from deployments.domain.errors import Conflict, InvalidInput
+from deployments.domain.subjects import Subject
 from deployments.models import User
+from deployments.policies import Action, require
 from deployments.selectors import teams as selector
 
 COLUMNS = (
@@ -61,6 +63,7 @@ def _users(request: HttpRequest, *, status: int = 200, **more: Any) -> HttpRespo
 def invite(request: HttpRequest) -> HttpResponse:
     """Make a link to an account without a team; shown once."""
     who = actor(request)
+    require(who, Action.MANAGE_USERS, Subject("invitation"))
     form = SiteInviteForm(request.POST)
     if form.is_valid():
         try:

@@ -30,7 +30,7 @@ def cluster(actor: Actor, pk: int) -> Cluster:
 
 
 def profile(actor: Actor, pk: int) -> Profile:
-    return one(scope.profiles(actor).select_related("team"), "profile", pk=pk)
+    return one(scope.profiles(actor).select_related("team", "origin__profile"), "profile", pk=pk)
 
 
 def deployment(actor: Actor, pk: int) -> Deployment:

@@ -28,6 +28,7 @@ class ProfilePage:
     may_write: bool
     may_archive: bool
     may_install: bool
+    may_share: bool
 
     @property
     def latest(self) -> Revision:
@@ -86,6 +87,7 @@ def profile_page(actor: Actor, pk: int) -> ProfilePage:
         may_write=may_write_profile(actor, profile),
         may_archive=may(actor, Action.ARCHIVE_PROFILE, profile.team_id),
         may_install=bool(installing_teams(actor, profile)),
+        may_share=may(actor, Action.SHARE_PROFILE, profile.team_id),
     )
 
 
@@ -121,6 +123,10 @@ def installable_on(actor: Actor, cluster: Cluster) -> list[Profile]:
     """Those of :func:`installable` whose team may use the cluster; three queries."""
     teams = set(cluster.grants.values_list("team_id", flat=True))
     return [profile for profile in installable(actor) if profile.team_id in teams]
+
+
+def may_upgrade(actor: Actor, deployment: Deployment) -> bool:
+    return may(actor, Action.UPGRADE, deployment.team_id)
 
 
 def installing_teams(actor: Actor, profile: Profile) -> list[Team]:
