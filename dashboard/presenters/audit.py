@@ -111,7 +111,8 @@ def actions() -> list[tuple[str, Words]]:
 
 
 def line(entry: AuditEntry, clusters: Mapping[int, str]) -> Line:
-    kind = OBJECTS.get(entry.object_type, entry.object_type)
+    # The audit has no kinds of its own to tell apart.
+    kind = "" if entry.object_type == "audit" else OBJECTS.get(entry.object_type, entry.object_type)
     done = entry.outcome == Outcome.DONE
     return Line(
         entry,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 
 from asgiref.sync import sync_to_async
@@ -18,6 +19,7 @@ from dashboard.access import actor
 from dashboard.forms.audit import entry_filter
 from dashboard.presenters.audit import filter_words
 from deployments.commands import audit as commands
+from deployments.domain.errors import NotFound
 from deployments.ledger import checkpoints
 from deployments.ledger.export_format import CSV, JSONL
 from deployments.policies import Action, require
@@ -98,7 +100,22 @@ def proof(request: HttpRequest) -> HttpResponse:
     return render(request, "audit/proof.html", values)
 
 
+@require_GET
+def checkpoint(request: HttpRequest) -> HttpResponse:
+    """The newest checkpoint as a file to keep outside. Raises :class:`NotFound` while there is none."""
+    who = actor(request)
+    require(who, Action.VERIFY_AUDIT, commands.AUDIT)
+    newest = selector.newest_checkpoint(who)
+    if newest is None:
+        raise NotFound(_("No checkpoint was signed yet."))
+    kept = {"statement": newest.statement, "public_key": newest.public_key, "signature": newest.signature}
+    response = HttpResponse(json.dumps(kept, indent=2) + "\n", content_type="application/json")
+    response["Content-Disposition"] = f'attachment; filename="audit-checkpoint-{newest.sequence}.json"'
+    return response
+
+
 urlpatterns = [
+    path("checkpoint", checkpoint, name="audit_checkpoint"),
     path("export", export, name="audit_export"),
     path("export/file", export_file, name="audit_export_file"),
     path("proof", proof, name="audit_proof"),

@@ -79,7 +79,8 @@ def record(
         manifest_digest=line(manifest_digest, 64),
     )
     entry.digest = digest(entry)
-    with transaction.atomic():
+    # No savepoint: to give it back would be a round trip more while others wait for the head.
+    with transaction.atomic(savepoint=False):
         if connection.vendor == "postgresql":
             _append(entry)
         else:
