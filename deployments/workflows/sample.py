@@ -42,10 +42,11 @@ from deployments.workflows import gpu_rows, metrics_sources
 from deployments.workflows.access import client_for
 from deployments.workflows.metrics_sources import LOOK_AGAIN, LOOK_EVERY, Sources
 
+SILENT_AFTER = timedelta(minutes=1)
 TAKEN_FOR = timedelta(seconds=60)
 AT_ONCE = 8  # exporters of one cluster asked at the same time
 ROUND_WITHIN = 12.0  # seconds for all exporters together
-REST_AFTER_SILENCE = 60.0  # seconds for which a silent exporter is not asked again
+REST_AFTER_SILENCE = 60.0  # seconds for which what was silent is not asked again
 
 log = logging.getLogger(__name__)
 _resting: dict[tuple[int, str, str], tuple[float, ClusterError]] = {}
@@ -72,6 +73,8 @@ def sample(cluster_id: int, now: datetime | None = None) -> bool:
     epoch = take(cluster_id, now)
     if epoch is None:
         return False
+    if _known_silent(cluster, now):
+        return _store(cluster, Round(no_data=NoData.UNREACHABLE, answered=cluster.last_error), epoch, now)
     state = GpuSampling.objects.get(cluster_id=cluster_id)
     try:
         outcome = _ask(client_for(cluster), cluster, state, now)
@@ -90,6 +93,13 @@ def take(cluster_id: int, now: datetime) -> int | None:
         cluster_id=cluster_id,
     ).update(taken_until=now + TAKEN_FOR, epoch=F("epoch") + 1)
     return GpuSampling.objects.values_list("epoch", flat=True).get(cluster_id=cluster_id) if taken else None
+
+
+def _known_silent(cluster: Cluster, now: datetime) -> bool:
+    """Whether the observer has not reached the cluster for a while: then it tries alone, and no worker
+    waits for a server that hangs."""
+    seen = cluster.last_seen_at
+    return bool(cluster.last_error) and (seen is None or now - seen > SILENT_AFTER)
 
 
 def slot_of(at: datetime) -> datetime:
@@ -118,12 +128,16 @@ def _from_prometheus(client: ClusterClient, cluster: Cluster, sources: Sources) 
         return None
     nodes = list(ClusterNode.objects.filter(cluster=cluster).values_list("name", flat=True))
     for service in sources.prometheus:
+        mark = (cluster.pk, service.namespace, service.name)
+        if _rests(mark) is not None:
+            continue
         try:
             found = ask_prometheus(client, service, sources.exporters, nodes)
         except (ClusterUnreachable, CredentialRefused):
             raise
         except ClusterError as error:
             log.info("Prometheus %s/%s: %s", service.namespace, service.name, error.sentence)
+            _rest(mark, error)
             continue
         if found:
             return Round(found, service)
@@ -175,7 +189,6 @@ def _ask_all(
 ) -> list[tuple[ExporterPod, list[GpuReading] | ClusterError]]:
     """Every running exporter's answer or failure, some at the same time. What a deadline for them all
     leaves out is asked first in one of the next rounds, as the order changes each time."""
-    began = time.monotonic()
     wanted = [pod for pod in pods if pod.running]
     random.shuffle(wanted)
     asked: dict[Future[list[GpuReading]], ExporterPod] = {}
@@ -183,9 +196,9 @@ def _ask_all(
     pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="exporters")
     try:
         for pod in wanted:
-            resting = _resting.get(_mark(cluster_id, pod))
-            if resting is not None and resting[0] > began:
-                answers.append((pod, resting[1]))
+            resting = _rests(_mark(cluster_id, pod))
+            if resting is not None:
+                answers.append((pod, resting))
             else:
                 asked[pool.submit(ask_exporter, client, pod)] = pod
         done, late = wait(asked, timeout=ROUND_WITHIN)
@@ -209,8 +222,18 @@ def _result(
     if not isinstance(error, ClusterError):
         raise error
     if not isinstance(error, ClusterForbids | ObjectMissing):
-        _resting[_mark(cluster_id, pod)] = time.monotonic() + REST_AFTER_SILENCE, error
+        _rest(_mark(cluster_id, pod), error)
     return error
+
+
+def _rest(mark: tuple[int, str, str], error: ClusterError) -> None:
+    _resting[mark] = time.monotonic() + REST_AFTER_SILENCE, error
+
+
+def _rests(mark: tuple[int, str, str]) -> ClusterError | None:
+    """Why something is not asked now; None where it is."""
+    until, error = _resting.get(mark, (0.0, None))
+    return error if until > time.monotonic() else None
 
 
 def _mark(cluster_id: int, pod: ExporterPod) -> tuple[int, str, str]:

@@ -305,6 +305,17 @@ def test_a_cluster_that_does_not_answer_says_so(cluster: Cluster, shared: Runnin
     assert known.why is not None and known.why.reason is NoData.UNREACHABLE and known.why.answered
 
 
+def test_a_cluster_that_the_observer_does_not_reach_is_left_alone(cluster: Cluster) -> None:
+    now, _ = round_of(cluster)
+    Cluster.objects.filter(pk=cluster.pk).update(
+        last_error="It does not answer.", last_seen_at=now, server="https://203.0.113.9:6443"
+    )
+    later, known = round_of(cluster)
+    assert later - now > timedelta(minutes=1)
+    assert known.why is not None and known.why.reason is NoData.UNREACHABLE
+    assert known.why.answered == "It does not answer."
+
+
 def test_without_exporters_and_without_gpus(cluster: Cluster, shared: RunningSandbox) -> None:
     shared.faults("exporters_gone")
     shared.faults("prometheus", answer="empty")

@@ -42,6 +42,7 @@ MAX_ANSWER = 48 * 1024 * 1024
 MAX_SERIES = 200_000
 MAX_DEVICES = 20_000
 ANSWER_WITHIN = 10.0  # seconds
+PROBED_WITHIN = 4.0  # seconds
 OLDEST = 120.0  # seconds: what was scraped before that is not of now
 _MEMORY = "DCGM_FI_DEV_FB_USED|dcgm_fb_used|(.+_)?gpu_used_vram"
 _EXPORTERS = ("dcgm-exporter", "metrics-exporter")
@@ -75,7 +76,7 @@ def find_prometheus(client: ClusterClient) -> list[PrometheusService]:
 
 def knows_gpus(client: ClusterClient, service: PrometheusService) -> bool:
     """Whether it holds series of GPUs now. Raises a ClusterError where it does not answer."""
-    return bool(_query(client, service, f'{{__name__=~"{_MEMORY}"}}'))
+    return bool(_query(client, service, f'{{__name__=~"{_MEMORY}"}}', PROBED_WITHIN))
 
 
 def ask_prometheus(
@@ -181,22 +182,24 @@ def _service(item: dict[str, Any]) -> PrometheusService | None:
     )
 
 
-def _query(client: ClusterClient, service: PrometheusService, query: str) -> list[Timed]:
+def _query(
+    client: ClusterClient, service: PrometheusService, query: str, within: float = ANSWER_WITHIN
+) -> list[Timed]:
     """One query, by POST; where only reading through the proxy is allowed, by GET."""
     path = proxy_path(
         service.namespace, "services", service.name, service.scheme, service.port, "api/v1/query"
     )
     try:
-        return _send(client, service, "POST", path, query)
+        return _send(client, service, "POST", path, query, within)
     except ClusterForbids:
-        return _send(client, service, "GET", path, query)
+        return _send(client, service, "GET", path, query, within)
 
 
 def _send(
-    client: ClusterClient, service: PrometheusService, method: str, path: str, query: str
+    client: ClusterClient, service: PrometheusService, method: str, path: str, query: str, within: float
 ) -> list[Timed]:
     tried = f"ask Prometheus {service.namespace}/{service.name}"
-    form = {"query": query, "timeout": f"{ANSWER_WITHIN:.0f}s"}
+    form = {"query": query, "timeout": f"{within:.0f}s"}
     post = method == "POST"
     with client.open_proxy(
         method,
@@ -204,8 +207,8 @@ def _send(
         params=None if post else form,
         content=urlencode(form).encode() if post else None,
         headers={"Content-Type": "application/x-www-form-urlencoded"} if post else None,
-        read_timeout=ANSWER_WITHIN,
-        total=ANSWER_WITHIN,
+        read_timeout=within,
+        total=within,
     ) as got:
         return _series(got.status, got.read(MAX_ANSWER), tried)
 
