@@ -1,6 +1,6 @@
 """From a pod's change in the API server to the line in the browser's event stream, while a fleet changes.
 
-    python -m benchmarks.events [--pods 10000] [--changes 200] [--seconds 30]
+    python -m benchmarks.events [--pods 10000] [--changes 200] [--seconds 60]
 
 Practice cluster, broker, observer and web server are real processes; this one patches the status of pods of
 some deployments of its own, each seldom enough that a line can only mean that change, and reads
@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument(
         "--labelled", type=float, default=0.2, help="share of the changing pods that are ours"
     )
-    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--seconds", type=float, default=60.0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as name, programs(Path(name)) as running:
         set_up_django(Path(name))

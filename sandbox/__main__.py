@@ -86,7 +86,11 @@ def world_maker(arguments: argparse.Namespace) -> Callable[[Store], Any]:
 
 
 def scale_maker(arguments: argparse.Namespace) -> Callable[[Store], Any]:
-    """Raises ValueError for sizes that make no cluster."""
+    """Raises ValueError for sizes that make no cluster, and for a directory to keep it in."""
+    if arguments.state is not None:
+        raise ValueError(
+            "a large cluster is made anew each time, the same for the same seed: leave out --state"
+        )
     scale = importlib.import_module("sandbox.scale")
     more = {"namespaces": tuple(arguments.namespaces.split(","))} if arguments.namespaces else {}
     size = scale.Size(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +13,9 @@ from urllib.parse import urlencode
 import pytest
 
 from sandbox import quantity
+from sandbox.__main__ import options_of, parse
 from sandbox.scale import Fleet, ScaleWorld, Size
+from sandbox.store import Store
 from tests.sandbox_server import RunningSandbox, running_sandbox
 
 SMALL = Size(nodes=30, pods=600, gpus=40, changes=0, seed=7, labelled=0.5, namespaces=("a", "b"))
@@ -226,7 +226,21 @@ def test_a_rate_that_is_none_is_refused(cluster: RunningSandbox, wrong: Any) -> 
     assert code == 400 and "changes must be a number" in body["error"]
 
 
-def test_the_command_says_what_does_not_fit() -> None:
-    command = [sys.executable, "-m", "sandbox", "--scenario", "scale", "--nodes", "1", "--pods", "500"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    assert done.returncode != 0 and "500 pods do not fit" in done.stderr and "Traceback" not in done.stderr
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        (["--nodes", "1", "--pods", "500"], "500 pods do not fit"),
+        (["--state", "somewhere"], "leave out --state"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(wrong: list[str], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        options_of(parse(["--scenario", "scale", *wrong]))
+
+
+def test_the_command_makes_the_size_that_it_is_told() -> None:
+    arguments = ["--scenario", "scale", "--nodes", "3", "--pods", "20", "--gpus", "9", "--seed", "5"]
+    options = options_of(parse([*arguments, "--changes", "1.5", "--namespaces", "x,y", "--prometheus"]))
+    assert options.world is not None
+    size = options.world(Store(seed=1)).fleet.size
+    assert size == Size(3, 20, 9, 1.5, 5, prometheus=True, namespaces=("x", "y"))
