@@ -23,7 +23,7 @@ GPUS = ("nvidia.com/gpu", "amd.com/gpu")
 # Worst first, as the classes of the stylesheet.
 BADNESS = {"failed": 0, "degraded": 1, "progressing": 2, "unknown": 3, "healthy": 4}
 COLUMNS = (
-    Column(gettext_lazy("Pod, container"), "name"),
+    Column(gettext_lazy("Pod, container"), "name", css="w240"),
     Column(gettext_lazy("State"), "state"),
     Column(gettext_lazy("Restarts"), "restarts", numeric=True),
     Column(gettext_lazy("CPU"), "cpu", numeric=True),
