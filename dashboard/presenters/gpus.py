@@ -18,7 +18,7 @@ from dashboard.presenters.times import exact
 from deployments.domain.gpus import Figure, SourceKind
 from deployments.domain.states import Health
 from deployments.models import GpuDevice
-from deployments.selectors.gpu_charts import UNITS, Chart
+from deployments.selectors.gpu_charts import UNITS, Chart, Holding
 from deployments.selectors.gpu_nodes import NodeGpus
 from deployments.selectors.gpus import ClusterGpus, GpuRow, GpuTotals, Use
 from deployments.selectors.placements import Placement
@@ -78,6 +78,16 @@ class Placed:
     share: float
     sizes: str
     at: datetime
+
+
+@dataclass(frozen=True)
+class Held:
+    """Somebody held a device from a time on, for so many seconds."""
+
+    who: str
+    since: datetime
+    seconds: float
+    nobody: bool
 
 
 @dataclass(frozen=True)
@@ -406,6 +416,21 @@ def placed(placement: Placement, wanted: bool) -> Placed:
     return Placed(
         placement.pod, placement.model, HEALTH[health], word, 100 * placement.share, sizes, placement.at
     )
+
+
+def history(found: Sequence[Holding], now: datetime) -> list[Held]:
+    """Who held a device, the newest first, and for how long."""
+    ends = [*(each.at for each in found[1:]), now] if found else []
+    rows = [
+        Held(
+            _("another workload") if each.pod is None else each.pod or _("free"),
+            each.at,
+            (end - each.at).total_seconds(),
+            nobody=each.pod == "",
+        )
+        for each, end in zip(found, ends, strict=True)
+    ]
+    return rows[::-1]
 
 
 def table(found: Sequence[Chart]) -> list[TableRow]:

@@ -31,6 +31,8 @@ PRODUCTS_SHOWN = 50
 ORIGINS_SHOWN = 6
 TABLE_ROWS = 48
 MOST_LINES = 16
+HOLDERS_SHOWN = 12
+MARKS_KEPT = timedelta(days=2)
 SPARK_SPAN = timedelta(hours=6)
 
 
@@ -117,6 +119,7 @@ def gpu(request: HttpRequest, pk: int) -> HttpResponse:
             "ranges": ranges.links(span, lambda key: f"?range={key}"),
             "drawings": words.drawings(row, charts, span),
             "table": words.table(charts),
+            "history": words.history(gpu_charts.holders(who, pk, now - MARKS_KEPT, now), now)[:HOLDERS_SHOWN],
             "about": words.about(device, known),
             "figures": f"{reverse('gpu_figures', args=[pk])}?range={span.key}",
         }

@@ -25,6 +25,7 @@ from deployments.domain.gpu_series import (
 )
 from deployments.domain.gpus import Figure, Resolution
 from deployments.models import GpuSeries
+from deployments.selectors import scope
 from deployments.selectors.gpus import visible
 
 log = logging.getLogger(__name__)
@@ -59,10 +60,11 @@ class Chart:
 
 @dataclass(frozen=True)
 class Holding:
-    """Who used a device ("namespace/name", "" for nobody) from a time on."""
+    """Who used a device from a time on: "namespace/name", "" for nobody, None for somebody whom the
+    caller may not see by name."""
 
     at: datetime
-    pod: str
+    pod: str | None
 
 
 def series(
@@ -160,18 +162,40 @@ def deployment_sparklines(
 
 
 def holders(actor: Actor, device_id: int, start: datetime, end: datetime) -> list[Holding]:
-    """Who used a device and when, from the marks in its samples: for callers who see everything, and
-    for others only who may see the device; filter what they may not read by namespace."""
-    if not visible(actor).filter(pk=device_id).exists():
+    """Who used a device and when, from the marks in its samples: as far back as those are kept.
+
+    Pods that are not of the caller's deployments are None, unless he sees everything.
+    """
+    device = visible(actor).filter(pk=device_id).first()
+    if device is None:
         return []
+    own = None
+    if not actor.sees_everything:
+        mine = scope.deployments(actor).filter(cluster_id=device.cluster_id)
+        own = tuple(f"{namespace}/{name}-" for namespace, name in mine.values_list("namespace", "name"))
     found: list[Holding] = []
-    last = ""
-    for packed_start, packed in _blobs([device_id], Resolution.RAW, start, end).get(device_id, ()):
-        for row in unpack(Resolution.RAW, packed):
-            if isinstance(row, Mark) and row.kind is MarkKind.HOLDER and row.text != last:
-                last = row.text
-                found.append(Holding(packed_start + timedelta(seconds=row.at), row.text))
+    last: str | None = None
+    for at, pod in _held(device_id, start, end):
+        if pod != last:
+            last = pod
+            found.append(Holding(at, pod if not pod or own is None or pod.startswith(own) else None))
     return found
+
+
+def _held(device_id: int, start: datetime, end: datetime) -> Iterator[tuple[datetime, str]]:
+    """The holder ("" for nobody) at the beginning of each hour with samples, and at each change."""
+    for begin, packed in _blobs([device_id], Resolution.RAW, start, end).get(device_id, ()):
+        told = False
+        for row in unpack(Resolution.RAW, packed):
+            if isinstance(row, Mark):
+                if row.kind is not MarkKind.HOLDER:
+                    continue
+                told = True
+                yield begin + timedelta(seconds=row.at), row.text
+            elif not told:
+                # A blob that begins without a holder begins with nobody.
+                told = True
+                yield begin + timedelta(seconds=row.at), ""
 
 
 def spans(start: datetime, end: datetime, points: int) -> tuple[int, Resolution]:

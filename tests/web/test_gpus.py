@@ -204,6 +204,34 @@ def test_a_device_shows_its_figures_with_source_and_age(
     assert part.lstrip().startswith('<div id="device"') and "data-charts" not in part
 
 
+def test_who_held_a_device_is_told_to_those_who_may_know(
+    client: Client, team: Team, cluster: Cluster, deployment: Deployment
+) -> None:
+    device = gpu_rows.device(cluster, "fra-1")
+
+    def pod(ago: int) -> str:
+        return "llm/r1-70b-search-server-0" if ago > 9000 else "other/train-0" if ago > 5400 else ""
+
+    gpu_rows.series([device], lambda ago: 50.0, hours=3, step=60, pod=pod)
+    told = {
+        "olga": ("r1-70b-search-server-0", "another workload"),
+        "auditor": ("r1-70b-search-server-0", "other/train-0"),
+    }
+    people = {
+        "olga": rows.person("olga", team),
+        "auditor": rows.person("auditor", site=SiteRole.AUDITOR),
+        "neighbour": rows.person("neighbour", make_team("Others")),
+    }
+    ClusterGrant.objects.create(cluster=cluster, team=Team.objects.get(name="Others"), namespaces=["*"])
+    for name, person in people.items():
+        client.force_login(person)
+        part = html(client, f"/gpus/{device.pk}/").partition('id="history"')[2].partition("</table>")[0]
+        cells = re.findall(r'<td class="full[^"]*">([^<]*)</td>', part)
+        first, second = told.get(name, ("another workload", "another workload"))
+        assert cells == ["free", second, f"llm/{first}" if name in told else first]
+        assert f"1{NB}h 30{NB}min" in part
+
+
 def test_a_silent_device_says_why(signed_in: Client, cluster: Cluster) -> None:
     device = gpu_rows.device(cluster, "fra-1", sampled_at=timezone.now() - timedelta(days=3))
     page = html(signed_in, f"/gpus/{device.pk}/")
