@@ -24,10 +24,12 @@ node_pressure      node, type (MemoryPressure, DiskPressure or PIDPressure): its
 cordon             node: unschedulable
 taint              node, key (sandbox/taint), effect (NoSchedule)
 quota              namespace, hard ({"pods": "0"}): a ResourceQuota `sandbox-fault`
-evict              text: running pods fail at once as Evicted
+unschedulable      text: the scheduler answers this for pods that wait
+evict              reason (Evicted), text: the node fails running pods at once
 pod_start_error    reason (FailedMount, FailedAttachVolume or FailedCreatePodSandBox), text: pods stay ContainerCreating
 container_error    reason (RunContainerError), text: containers are not started
 probe_failure      kind (readiness, liveness or startup), text: these probes fail
+lost_claims        bound claims lose their volumes at once
 unbound_claims     claims of classes that have a provisioner stay Pending
 stalled_pull       at (0.3): model downloads stop there; lines go on
 failing_pull_part  at (0.4), times (1): a part fails, `completed` goes down
@@ -74,10 +76,12 @@ NAMES = (
     "cordon",
     "taint",
     "quota",
+    "unschedulable",
     "evict",
     "pod_start_error",
     "container_error",
     "probe_failure",
+    "lost_claims",
     "unbound_claims",
     "stalled_pull",
     "failing_pull_part",

@@ -72,12 +72,12 @@ class PodWorker:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    def evict(self, text: str) -> None:
-        """The node takes its resources back; the object stays, failed."""
+    def evict(self, reason: str, text: str) -> None:
+        """The node ends the pod (Evicted, Terminated, DeadlineExceeded, ...); the object stays, failed."""
         if finished(self.pod) or deleting(self.pod) or not self.sandboxed:
             return
-        self.failure = ("Evicted", text)
-        self.event("Warning", "Evicted", text)
+        self.failure = (reason, text)
+        self.event("Warning", reason, text)
         for runner in self.runners.values():
             runner.stop(137)
         self.publish()

@@ -9,6 +9,7 @@ from sandbox.world import modelname, scenarios
 from sandbox.world.controllers.claims import Claims
 from sandbox.world.faults import Fault
 from sandbox.world.objects import name_of, namespace_of, spec_of, status_of
+from sandbox.world.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from sandbox.world.containers import ContainerRunner
@@ -22,10 +23,18 @@ QUOTA = "sandbox-fault"
 EVICTION_SECONDS = 300.0
 # How long pods of a node without an object stay: pkg/controller/podgc, quarantine time.
 ORPHANED_SECONDS = 40.0
+UNSCHEDULABLE = (
+    "0/3 nodes are available: 3 Insufficient nvidia.com/gpu. no new claims to deallocate, preemption: "
+    "0/3 nodes are available: 3 No preemption victims found for incoming pod."
+)
 EVICTED = (
     "The node was low on resource: ephemeral-storage. Threshold quantity: 42949672960, available: 31Gi. "
     "Container main was using 180Gi, request is 0, has larger consumption of ephemeral-storage. "
 )
+
+
+def _unprotect(volume: Object) -> None:
+    volume["metadata"].pop("finalizers", None)
 
 
 class Reactions:
@@ -183,6 +192,28 @@ class Reactions:
                 if kind != "Namespace" and world.store.get(kind, namespace, name) is not None:
                     world.store.delete(kind, namespace, name, propagation="Background")
 
+    def _lost_claims(self, fault: Fault | None) -> None:
+        """The volumes of bound claims are gone, and what was on them."""
+        store = self.world.store
+        for claim in store.list("PersistentVolumeClaim") if fault is not None else []:
+            volume = store.get("PersistentVolume", None, spec_of(claim).get("volumeName", ""))
+            if volume is None or self.world.faults.find("lost_claims", pod=claim) is None:
+                continue
+            store.mutate("PersistentVolume", None, name_of(volume), _unprotect)
+            store.delete("PersistentVolume", None, name_of(volume))
+
+    # ---- scheduling
+
+    def refused(self, pod: Object) -> str:
+        """What the scheduler says of a pod while a fault keeps it from being scheduled."""
+        fault = self.world.faults.find("unschedulable", pod=pod)
+        return fault.text("text", UNSCHEDULABLE) if fault is not None else ""
+
+    def _unschedulable(self, fault: Fault | None) -> None:
+        for controller in self.world.manager.controllers:
+            if isinstance(controller, Scheduler):
+                controller.retry()
+
     # ---- containers and models
 
     def _crash_loop(self, fault: Fault | None) -> None:
@@ -221,7 +252,7 @@ class Reactions:
             return
         for worker in tuple(self.world.kubelet.workers.values()):
             if self.world.faults.find("evict", pod=worker.pod) is fault:
-                worker.evict(fault.text("text", EVICTED))
+                worker.evict(fault.text("reason", "Evicted"), fault.text("text", EVICTED))
 
     def _lost_model(self, fault: Fault | None) -> None:
         if fault is None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sandbox.store import Event
 from sandbox.subresources import bind_pod
 from sandbox.world import predicates
-from sandbox.world.controllers.base import Controller, Key
+from sandbox.world.controllers.base import Controller, Key, Manager
 from sandbox.world.objects import (
     condition,
     deleting,
@@ -49,8 +49,19 @@ def _shape(node: Object) -> tuple[Any, ...]:
 
 
 class Scheduler(Controller):
+    """refused(pod) is what a fault says instead of an answer, or an empty text."""
+
     name = "default-scheduler"
     kinds = ("Pod", "Node", "PersistentVolumeClaim", "PersistentVolume", "StorageClass")
+
+    def __init__(self, manager: Manager, refused: Callable[[Object], str] = lambda pod: "") -> None:
+        super().__init__(manager)
+        self._refused = refused
+
+    def retry(self) -> None:
+        """Look at all waiting pods again."""
+        for key in self._all():
+            self.enqueue(key)
 
     def keys(self, event: Event) -> Iterable[Key]:
         if event.kind.kind == "Pod":
@@ -84,6 +95,9 @@ class Scheduler(Controller):
             return
         if spec_of(pod).get("schedulingGates"):
             self._gated(pod)
+            return
+        if text := self._refused(pod):
+            self._fail(pod, text)
             return
         nodes = predicates.states(self.store.each("Node"), self.store.each("Pod"))
         if not nodes:

@@ -104,7 +104,7 @@ class World:
                 self.volumes.claim_lost,
             )
         )
-        self.manager.add(Scheduler(self.manager))
+        self.manager.add(Scheduler(self.manager, self.reactions.refused))
 
     def attach(self, server: WatchEnder) -> None:
         """Learn of the server, for faults that end watches."""

@@ -86,6 +86,46 @@ def test_evicted(cluster: RunningSandbox) -> None:
     assert "Evicted" in [reason for reason, _ in events(cluster, name)]
 
 
+def test_a_node_that_ends_pods_for_another_reason(cluster: RunningSandbox) -> None:
+    name = make(cluster)
+    cluster.faults("evict", pod=name, reason="Terminated", text="Pod was terminated in response to shutdown.")
+    found = status(cluster, name)
+    assert (found["phase"], found["reason"]) == ("Failed", "Terminated")
+    assert found["message"] == "Pod was terminated in response to shutdown."
+
+
+def test_words_of_the_scheduler(cluster: RunningSandbox) -> None:
+    text = "0/2 nodes are available: 2 node(s) had volume node affinity conflict."
+    cluster.faults("unschedulable", text=text)
+    name = make(cluster, running=False)
+
+    def said() -> list[str]:
+        return [c["message"] for c in status(cluster, name).get("conditions", []) if c["status"] == "False"]
+
+    until("refusal", lambda: said() == [text])
+    assert ("FailedScheduling", text) in events(cluster, name)
+    cluster.clear_faults()
+    until("running pod", lambda: status(cluster, name).get("phase") == "Running")
+
+
+def test_claims_that_lose_their_volumes(cluster: RunningSandbox) -> None:
+    claims = "/api/v1/namespaces/default/persistentvolumeclaims"
+    spec = {
+        "accessModes": ["ReadWriteMany"],
+        "storageClassName": "shared",
+        "resources": {"requests": {"storage": "1Gi"}},
+    }
+    cluster.request("POST", claims, {"metadata": {"name": "data"}, "spec": spec})
+
+    def phase() -> str:
+        return str(cluster.request("GET", f"{claims}/data")[2]["status"].get("phase"))
+
+    until("bound claim", lambda: phase() == "Bound")
+    cluster.faults("lost_claims", pod="data")
+    until("lost claim", lambda: phase() == "Lost")
+    assert "ClaimLost" in [reason for reason, _ in events(cluster, "data")]
+
+
 @pytest.mark.parametrize(
     "reason, words",
     [
