@@ -15,7 +15,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from deployments.domain.actors import Actor
+from deployments.domain.actors import PILOTHOUSE, Actor
 from deployments.domain.errors import Conflict, PilothouseError
 from deployments.domain.states import (
     ACTIVE,
@@ -23,9 +23,12 @@ from deployments.domain.states import (
     EPHEMERAL,
     OperationKind,
     OperationState,
+    Outcome,
     Queue,
     StepState,
 )
+from deployments.domain.subjects import Subject
+from deployments.ledger import audit
 from deployments.ledger.announce import announce
 from deployments.ledger.queue import send_on_commit
 from deployments.models import (
@@ -300,6 +303,8 @@ def recover(operation_id: int, *, now: datetime) -> str:
             ):
                 operation.refresh_from_db()
                 _ended(operation, OperationState.RUNNING, error.sentence, now)
+                if operation.kind not in EPHEMERAL:
+                    _audit_failure(operation, error.sentence)
                 return "failed"
             return ""
         # The epoch rises here already, so that the lost worker's writes stop at once.
@@ -366,6 +371,19 @@ def _ended(operation: Operation, before: OperationState, cause: str, now: dateti
     waiters = list(PullWaiter.objects.filter(pull=operation).values_list("operation_id", flat=True))
     if waiters:
         wake(Operation.objects.filter(pk__in=waiters))
+
+
+def _audit_failure(operation: Operation, why: str) -> None:
+    """The end of an operation that no worker could bring to one."""
+    deployment = operation.deployment
+    subject = (
+        Subject("deployment", str(deployment.pk), str(deployment), operation.team_id, operation.cluster_id)
+        if deployment is not None
+        else Subject("operation", str(operation.pk), operation.title, operation.team_id, operation.cluster_id)
+    )
+    who = Actor(operation.actor_id, operation.actor_name or PILOTHOUSE.name, "timekeeper")
+    action = f"operation.{operation.kind}"
+    audit.record(who, action, subject, outcome=Outcome.FAILED, operation_id=operation.pk, reason=why)
 
 
 def _transition(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 
 from deployments.commands.subjects import of_deployment, of_operation
@@ -189,9 +190,10 @@ def _failed(hold: Hold, operation: Operation, step: Step, error: PilothouseError
         return False
     log.warning("step %s failed: %s", step.name, error.sentence, exc_info=error.__cause__)
     progress.end_step(hold.claim, operation.step, StepState.FAILED, error.sentence)
-    transitions.finish(hold.claim, OperationState.FAILED, error.sentence, error=error)
-    if operation.kind not in EPHEMERAL:
-        _audit_end(operation, Outcome.FAILED, error.sentence)
+    with transaction.atomic():
+        transitions.finish(hold.claim, OperationState.FAILED, error.sentence, error=error)
+        if operation.kind not in EPHEMERAL:
+            _audit_end(operation, Outcome.FAILED, error.sentence)
     return False
 
 
@@ -201,9 +203,10 @@ def _cancel(hold: Hold, operation: Operation, step: Step, by: str) -> None:
 
 
 def _succeed(hold: Hold, operation: Operation) -> None:
-    transitions.finish(hold.claim, OperationState.SUCCEEDED, "every step is done")
-    if operation.kind not in EPHEMERAL:
-        _audit_end(operation, Outcome.DONE, "")
+    with transaction.atomic():
+        transitions.finish(hold.claim, OperationState.SUCCEEDED, "every step is done")
+        if operation.kind not in EPHEMERAL:
+            _audit_end(operation, Outcome.DONE, "")
 
 
 def _audit_end(operation: Operation, outcome: Outcome, why: str) -> None:

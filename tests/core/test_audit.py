@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
 
 from deployments.commands.base import command
 from deployments.commands.cluster_reasons import require_reasons
@@ -19,9 +21,9 @@ from deployments.commands.profiles import create_profile
 from deployments.domain.actors import PILOTHOUSE, Actor
 from deployments.domain.errors import ClusterError, Conflict, Denied, InvalidInput
 from deployments.domain.spec import ModelSpec, StackSpec
-from deployments.domain.states import Role
+from deployments.domain.states import OperationKind, Queue, Role
 from deployments.domain.subjects import Subject
-from deployments.ledger import audit
+from deployments.ledger import audit, transitions
 from deployments.ledger.verification import first_broken
 from deployments.models import (
     AuditEntry,
@@ -29,6 +31,7 @@ from deployments.models import (
     Cluster,
     ClusterGrant,
     Deployment,
+    Operation,
     Profile,
     Revision,
     Team,
@@ -195,6 +198,17 @@ def test_a_command_inside_a_command_is_one_refusal(team: Team) -> None:
     with pytest.raises(Denied):
         outer(viewer)
     assert [entry.action for entry in AuditEntry.objects.all()] == ["deployment.install"]
+
+
+def test_an_operation_whose_workers_die_is_a_failure_on_record(admin: Actor, team: Team) -> None:
+    words = {"title": "Pull a", "actor": admin, "steps": ["pull"], "team": team}
+    operation = transitions.create(kind=OperationKind.PULL, queue=Queue.PULL, **words)
+    Operation.objects.filter(pk=operation.pk).update(recoveries=transitions.MAX_RECOVERIES)
+    transitions.claim(operation.pk, "w", {Queue.PULL})
+    assert transitions.recover(operation.pk, now=timezone.now() + timedelta(minutes=1)) == "failed"
+    entry = AuditEntry.objects.latest("sequence")
+    assert (entry.action, entry.outcome, entry.actor_name) == ("operation.pull", "failed", "admin")
+    assert entry.operation_id == operation.pk and "died" in entry.reason
 
 
 def test_writers_at_once_leave_no_gap_and_no_fork(admin: Actor) -> None:
