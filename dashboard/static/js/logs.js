@@ -9,6 +9,7 @@ const KEEP = 5000; // lines
 const KEEP_TEXT = 8_000_000; // characters of them together
 const MOST_MARKS = 2000; // matches that are coloured
 const SLOWEST = 30_000; // ms between two attempts
+const MOST_TABS = 4; // of one browser that read a log at once
 const SILENT = 45_000; // ms; the server says at least every 15 s that it is there
 
 const text = box?.dataset;
@@ -259,11 +260,33 @@ async function read(answer) {
   }
 }
 
+// A browser has six connections to a host without HTTP/2: of all its tabs together a few read logs, so that the
+// others can still load pages. Resolves to what gives the place back, or to null where none is free.
+async function seat() {
+  if (!navigator.locks) return () => {};
+  for (let number = 0; number < MOST_TABS; number += 1) {
+    const free = await new Promise((resolve) => {
+      const hold = (lock) => (lock ? new Promise((done) => resolve(done)) : resolve(null));
+      navigator.locks.request(`pilothouse-log-${number}`, { ifAvailable: true }, hold);
+    });
+    if (free) return free;
+  }
+  return null;
+}
+
 async function connect() {
   stop();
   if (paused || over || document.hidden) return;
   const mine = new AbortController();
   reading = mine;
+  heard = 0;
+  const free = await seat();
+  if (!free && !mine.signal.aborted) {
+    reading = null;
+    complain({ sentence: text.crowded, retryable: true });
+    return later('');
+  }
+  if (mine.signal.aborted) return free?.();
   heard = Date.now();
   say(text.connecting);
   const slow = setTimeout(() => { if (reading === mine && !seen) say(text.quiet); }, 5000);
@@ -278,6 +301,7 @@ async function connect() {
     later(text.lost);
   } finally {
     clearTimeout(slow);
+    free();
     mine.abort();
     if (reading === mine) reading = null;
   }
@@ -329,7 +353,7 @@ if (box) {
   addEventListener('pagehide', stop);
   // A connection that died without a word, as after a sleep.
   setInterval(() => {
-    if (reading && Date.now() - heard > SILENT) connect();
+    if (reading && heard && Date.now() - heard > SILENT) connect();
   }, 10_000);
   addEventListener('pageshow', (event) => {
     if (event.persisted) start();
