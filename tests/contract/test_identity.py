@@ -20,8 +20,9 @@ Make = Callable[..., ClusterClient]
 
 @covers("version")
 def test_version(client: ClusterClient) -> None:
-    """Recorded transcript 01 (version)."""
+    """Recorded transcript 01 (version; each answer carries a Date)."""
     version = client.version()
+    assert version.clock_ahead is not None and abs(version.clock_ahead) < 30
     assert version.git_version.startswith(f"v{version.major}.{version.minor}.") and version.platform
 
 

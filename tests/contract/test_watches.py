@@ -12,6 +12,8 @@ from kubernetes.dynamic import DynamicClient
 
 from deployments.domain import errors
 from deployments.gateways.kubernetes import ClusterClient, ResourceKind, WatchEvent
+from deployments.observer.reading import CLAIM, EVENT, INGRESS, NODE, POD, STATEFUL_SET, STORAGE_CLASS
+from deployments.observer.scopes import NODE_EVENTS
 from tests.contract.conftest import Raw
 from tests.contract.support import CONFIG_MAPS, EVENTS, config_map, covers, ref
 
@@ -165,6 +167,43 @@ def test_a_streamed_list_of_nothing(client: ClusterClient, namespace: str) -> No
         CONFIG_MAPS, namespace, label_selector="a=none", timeout_seconds=2, initial_events=True
     )
     assert next(watching).ends_initial
+
+
+@pytest.mark.parametrize("kind", [POD, NODE, STATEFUL_SET, CLAIM, STORAGE_CLASS, INGRESS, EVENT])
+@covers("watch", "list_pages")
+def test_what_the_observer_watches_streams_its_list(client: ClusterClient, kind: ResourceKind) -> None:
+    """Recorded transcript 12 (sendInitialEvents), for each kind and everywhere: the list that a stream
+    begins with holds what pages hold, and names a version to go on from."""
+    streamed = set()
+    for event in client.watch(kind, timeout_seconds=20, initial_events=True):
+        if event.ends_initial:
+            break
+        streamed.add(event.object["metadata"]["uid"])
+    listed = {item["metadata"]["uid"] for page in client.list_pages(kind) for item in page.items}
+    # What others do meanwhile may differ; what was there before must not.
+    assert event.resource_version.isdecimal() and len(streamed ^ listed) <= 5
+
+
+@covers("watch")
+def test_events_about_nodes_alone(client: ClusterClient, namespace: str) -> None:
+    """Kubernetes API concepts, "Field selectors" of events: involvedObject.kind."""
+    selector = NODE_EVENTS.field_selector
+    for event in client.watch(EVENT, field_selector=selector, timeout_seconds=20, initial_events=True):
+        if event.ends_initial:
+            break
+        assert event.object["involvedObject"]["kind"] == "Node"
+    assert event.ends_initial
+
+
+@covers("watch")
+def test_a_version_yet_to_come_is_silence(client: ClusterClient, namespace: str) -> None:
+    """Recorded transcript 08 (resourceVersion in the future): a watch stays silent; it is given up after
+    the time that the caller allows."""
+    began = time.monotonic()
+    with pytest.raises(errors.WatchSilent):
+        future = str(int(state(client, namespace)) + 10**9)
+        list(client.watch(CONFIG_MAPS, namespace, future, timeout_seconds=30, silent_seconds=0.5))
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("kind", [CONFIG_MAPS, EVENTS, ResourceKind("coordination.k8s.io/v1", "Lease")])
