@@ -153,6 +153,10 @@ def test_a_pod_that_fits_nowhere_is_explained(
     spec = replace(StackSpec(), server=ServerSpec(gpu_vendor=GpuVendor.NVIDIA, gpu_count=1))
     operation = begin(actor, team, cluster, spec, f"fault-{fault.replace('_', '-')}")
     says(page, operation, words)
+    operation.refresh_from_db()
+    failed = {item["check"]: item for item in operation.result["findings"] if item["level"] == "fail"}
+    assert failed.keys() <= {"fit", "chat_fit", "device_plugin"} and failed, "the preflight knew it"
+    assert words.lower() in str(failed).lower()
 
 
 @pytest.mark.parametrize(("fault", "params", "words"), OF_PULLS, ids=[case[0] for case in OF_PULLS])
