@@ -7,10 +7,12 @@ from django.db.models import F
 
 from deployments.commands.base import command
 from deployments.commands.begin import begin
+from deployments.commands.quotas import reserve
 from deployments.commands.subjects import of_deployment
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, InvalidInput
 from deployments.domain.names import require_deployment_name, require_namespace
+from deployments.domain.spec import spec_from_json
 from deployments.domain.states import OperationKind
 from deployments.domain.subjects import Subject
 from deployments.ledger import audit
@@ -73,6 +75,7 @@ def install(
             + (f", of team {holder.team.name}." if mine else "."),
             remedy="Choose another name.",
         ) from error
+    reserve(deployment, spec_from_json(revision.spec))
     operation = begin(
         actor,
         OperationKind.INSTALL,
@@ -124,6 +127,7 @@ def upgrade(
     if revision.profile_id != deployment.revision.profile_id:
         require_usable(revision.profile, deployment.team_id)
     before = deployment.revision
+    reserve(deployment, spec_from_json(revision.spec))
     Deployment.objects.filter(pk=deployment.pk).update(revision=revision, version=F("version") + 1)
     operation = begin(
         actor,

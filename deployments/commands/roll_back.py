@@ -5,9 +5,11 @@ from __future__ import annotations
 from deployments.commands.applied import applied
 from deployments.commands.base import command
 from deployments.commands.begin import begin
+from deployments.commands.quotas import reserve
 from deployments.commands.subjects import of_deployment
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, NotFound
+from deployments.domain.spec import spec_from_json
 from deployments.domain.states import OperationKind
 from deployments.ledger import audit
 from deployments.models import Operation
@@ -35,6 +37,7 @@ def roll_back(actor: Actor, *, deployment_id: int, release: int, reason: str = "
             f"Release {release} is the one that is applied now.",
             remedy="To put back what was changed on the cluster, apply its revision again.",
         )
+    reserve(deployment, spec_from_json(target.spec))
     operation = begin(
         actor,
         OperationKind.ROLL_BACK,

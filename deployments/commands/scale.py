@@ -7,6 +7,7 @@ from dataclasses import replace
 from deployments.commands.applied import applied
 from deployments.commands.base import command
 from deployments.commands.begin import begin
+from deployments.commands.quotas import reserve
 from deployments.commands.subjects import of_deployment
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, InvalidInput
@@ -40,6 +41,7 @@ def scale(
     if not asked:
         raise Conflict("It has these numbers of pods already.")
     _refuse(now, asked)
+    reserve(deployment, _then(now, asked))
     before = {"server": now.server.replicas, "chat": now.chat.replicas}
     words = " and ".join(
         f"{count} {'chat' if part == 'chat' else 'server'} pods" for part, count in asked.items()
@@ -85,12 +87,15 @@ def _refuse(now: StackSpec, asked: dict[str, int]) -> None:
                 f"from {scaler.min_replicas} to {scaler.max_replicas}.",
                 remedy="Change its bounds in the profile and apply the revision, or turn it off there.",
             )
-    then = replace(
+    for fault in validate_spec(_then(now, asked)):
+        field = FIELDS.get(fault.field)
+        if field in asked:
+            raise InvalidInput(fault.sentence, field=field or "", remedy=fault.remedy)
+
+
+def _then(now: StackSpec, asked: dict[str, int]) -> StackSpec:
+    return replace(
         now,
         server=replace(now.server, replicas=asked.get("server", now.server.replicas)),
         chat=replace(now.chat, replicas=asked.get("chat", now.chat.replicas)),
     )
-    for fault in validate_spec(then):
-        field = FIELDS.get(fault.field)
-        if field in asked:
-            raise InvalidInput(fault.sentence, field=field or "", remedy=fault.remedy)

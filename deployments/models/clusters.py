@@ -48,11 +48,16 @@ class Cluster(models.Model):
 
 
 class ClusterGrant(models.Model):
-    """A team may use a cluster, in the namespaces that match one of the patterns ("*", "llm-*")."""
+    """A team may use a cluster, in the namespaces that match one of the patterns ("*", "llm-*"), up to a
+    quota, with models and images from some registries or from any."""
 
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="grants")
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="grants")
     namespaces = models.JSONField(default=list)
+    # Bounds by ``domain.quota``; what is not in it has none. The lists name hosts; empty is any.
+    quota = models.JSONField(default=dict)
+    model_registries = models.JSONField(default=list)
+    image_registries = models.JSONField(default=list)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

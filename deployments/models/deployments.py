@@ -38,6 +38,8 @@ class Deployment(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     removed_at = models.DateTimeField(null=True)
+    # What it may come to take of the cluster (``domain.quota``), as it was asked for last.
+    demand = models.JSONField(default=dict)
 
     health = models.CharField(max_length=16, choices=choices(Health), default=Health.UNKNOWN)
     health_sentence = models.CharField(max_length=500, blank=True)

@@ -1,0 +1,142 @@
+"""How much a team may take of a cluster: what a stack asks for, what is left, what is too much.
+
+Amounts are whole numbers in the scheduler's units: CPU in millicores, memory and storage in bytes, GPUs and
+deployments as counts. A stack counts with the most pods it may come to have: an autoscaler's upper bound,
+or its replicas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from decimal import ROUND_CEILING, Decimal
+
+from deployments.domain.errors import Conflict
+from deployments.domain.quantities import format_bytes, format_cpu, parse_amount
+from deployments.domain.spec import AutoscalingSpec, GpuVendor, StackSpec, StorageMode
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """What something takes. In a quota None is "as much as there is"."""
+
+    gpus: int | None = 0
+    cpu: int | None = 0
+    memory: int | None = 0
+    storage: int | None = 0
+    deployments: int | None = 0
+
+    def to_json(self) -> dict[str, int]:
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+NAMES = tuple(one.name for one in fields(Amounts))
+UNLIMITED = Amounts(None, None, None, None, None)
+WORDS = {
+    "gpus": "GPUs",
+    "cpu": "CPU",
+    "memory": "memory",
+    "storage": "storage",
+    "deployments": "deployments",
+}
+
+
+class OverQuota(Conflict):
+    """The team would take more than it may; the sentence says by how much."""
+
+
+def from_json(stored: object, *, missing: int | None) -> Amounts:
+    """Amounts from a stored mapping; ``missing`` stands for what is not in it or no whole number."""
+    given = stored if isinstance(stored, Mapping) else {}
+    return Amounts(**{name: _whole(given.get(name), missing) for name in NAMES})
+
+
+def demand(spec: StackSpec) -> Amounts:
+    """What a stack takes at its largest. ``spec`` is one whose sizes are filled in
+    (:func:`deployments.domain.sizing.sized`)."""
+    servers = _most(spec.server.replicas, spec.server.autoscaling)
+    chats = _most(spec.chat.replicas, spec.chat.autoscaling) if spec.chat.enabled else 0
+    gpus = 0 if spec.server.gpu_vendor is GpuVendor.NONE else spec.server.gpu_count
+    claims = {StorageMode.EXISTING: 0, StorageMode.SHARED: 1}.get(spec.storage.mode, servers)
+    of_server, of_chat = spec.server.resources, spec.chat.resources
+    return Amounts(
+        gpus=gpus * servers,
+        cpu=_milli(of_server.cpu_request) * servers + _milli(of_chat.cpu_request) * chats,
+        memory=_bytes(of_server.memory_request) * servers + _bytes(of_chat.memory_request) * chats,
+        storage=_bytes(spec.storage.size) * claims,
+        deployments=1,
+    )
+
+
+def total(parts: Iterable[Amounts]) -> Amounts:
+    """The sum of what several take."""
+    sums = dict.fromkeys(NAMES, 0)
+    for part in parts:
+        for name in NAMES:
+            sums[name] += getattr(part, name) or 0
+    return Amounts(**sums)
+
+
+def left(quota: Amounts, used: Amounts) -> Amounts:
+    """What may still be taken, never below nothing; None where there is no bound."""
+    return Amounts(
+        **{
+            name: None
+            if (most := getattr(quota, name)) is None
+            else max(0, most - (getattr(used, name) or 0))
+            for name in NAMES
+        }
+    )
+
+
+def require_within(quota: Amounts, used: Amounts, asked: Amounts, who: str, where: str) -> None:
+    """Raise :class:`OverQuota` where ``asked`` on top of ``used`` goes over a bound.
+
+    What was taken before a bound was lowered stays; only more of it is refused.
+    """
+    over = []
+    for name in NAMES:
+        most, has, more = getattr(quota, name), getattr(used, name) or 0, getattr(asked, name) or 0
+        if most is None or more <= 0 or has + more <= most:
+            continue
+        over.append(
+            f"{WORDS[name]}: it may use {words(name, most)}, {words(name, has)} are taken and this asks for "
+            f"{words(name, more)}, {words(name, has + more - most)} too much"
+        )
+    if over:
+        raise OverQuota(
+            f"The quota of {who} on {where} is too small. {'; '.join(over)}.",
+            remedy="Ask for less, uninstall something, or ask a site admin for a larger quota.",
+        )
+
+
+def words(name: str, amount: int) -> str:
+    """An amount as people write it: 8, 2500m, 64Gi."""
+    if name == "cpu":
+        return format_cpu(Decimal(amount) / 1000)
+    return format_bytes(amount) if name in ("memory", "storage") else str(amount)
+
+
+def read_amount(name: str, text: str) -> int | None:
+    """What a person wrote for a bound; None for nothing. Raises :class:`InvalidInput` at ``name``."""
+    text = text.strip()
+    if not text:
+        return None
+    value = parse_amount(text, field=name)
+    return int((value * 1000 if name == "cpu" else value).to_integral_value(ROUND_CEILING))
+
+
+def _most(replicas: int, scaler: AutoscalingSpec) -> int:
+    return max(replicas, scaler.max_replicas) if scaler.enabled else replicas
+
+
+def _milli(text: str) -> int:
+    return int((parse_amount(text) * 1000).to_integral_value(ROUND_CEILING)) if text else 0
+
+
+def _bytes(text: str) -> int:
+    return int(parse_amount(text).to_integral_value(ROUND_CEILING)) if text else 0
+
+
+def _whole(value: object, missing: int | None) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else missing
