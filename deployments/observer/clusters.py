@@ -289,7 +289,8 @@ class ClusterObserver(threading.Thread):
         if not known:
             log.info("cluster %s: %s only by namespace", self.target.name, scope)
         if optional(scope) or scope.all_pods:
-            self._backlog.put(Unlisted(self.target.cluster_id, self.lease, scope, error.sentence))
+            words = f"Pilothouse may not list {scope.kind.kind} objects in the whole cluster."
+            self._backlog.put(Unlisted(self.target.cluster_id, self.lease, scope, words))
         self._suspect.set()
 
     def _failed(self, scope: Scope, error: PilothouseError) -> None:

@@ -75,6 +75,8 @@ def write_objects(cluster_id: int, changes: Sequence[Change], now: datetime) -> 
             settle()
             if change.scope.all_pods:
                 touched.inventory |= noderows.forget_sums(cluster_id)
+                others = ObservedObject.objects.filter(cluster_id=cluster_id, kind="Pod", deployment=None)
+                _delete(list(others.values_list("pk", flat=True)), now, touched)
             else:
                 _sweep(cluster_id, change.scope, frozenset(), now, touched)
     settle()
