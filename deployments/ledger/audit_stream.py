@@ -81,8 +81,9 @@ def _syslog(address: str) -> _Syslog:
     where = parts.path if not parts.hostname else (parts.hostname, parts.port or SYSLOG_PORT)
     kind = socket.SOCK_STREAM if parts.scheme == "syslog+tcp" else socket.SOCK_DGRAM
     handler = _Syslog(where, facility=logging.handlers.SysLogHandler.LOG_AUTHPRIV, socktype=kind)
-    if handler.socket is not None:
-        handler.socket.settimeout(PATIENCE)
+    connection: socket.socket | None = getattr(handler, "socket", None)
+    if connection is not None:
+        connection.settimeout(PATIENCE)
     # Lines over a stream are told apart by their ends.
     handler.setFormatter(logging.Formatter("%(message)s\n" if kind == socket.SOCK_STREAM else "%(message)s"))
     return handler

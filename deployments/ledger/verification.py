@@ -38,7 +38,8 @@ def verify(progress: Callable[[int, int], None] | None = None) -> Verdict:
     and may raise to stop the walk."""
     head = AuditHead.objects.get()
     walk = Walk()
-    gaps, signed, count = Gaps(), {}, 0
+    gaps, count = Gaps(), 0
+    signed: dict[object, str] = {}
     installation = str(Installation.objects.get().uid)
     for checkpoint in AuditCheckpoint.objects.order_by("id").iterator(chunk_size=CHUNK):
         fault = _fault(checkpoint, installation)

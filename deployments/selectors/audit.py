@@ -176,8 +176,9 @@ def _release(actor: Actor, found: AuditEntry, operation: Operation | None) -> Re
     """The release whose manifests have the digest that the entry names."""
     if not found.manifest_digest:
         return None
-    if operation is not None and operation.release and operation.release.digest == found.manifest_digest:
-        return Release.objects.select_related("deployment").get(pk=operation.release_id)
+    made = operation.release if operation is not None else None
+    if made is not None and made.digest == found.manifest_digest:
+        return Release.objects.select_related("deployment").get(pk=made.pk)
     rows = Release.objects.select_related("deployment").filter(
         digest=found.manifest_digest, deployment__in=scope.deployments(actor)
     )
