@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,7 +19,7 @@ import orjson
 from deployments.domain.errors import ClusterForbids, ServerFault
 from deployments.gateways.kubernetes import ClusterClient, ResourceKind, proxy_path
 from deployments.gateways.metrics.exporters import ExporterPod
-from deployments.gateways.metrics.exposition import MAX_LABELS, MAX_VALUE, Series
+from deployments.gateways.metrics.exposition import MAX_LABELS, Series
 from deployments.gateways.metrics.readings import (
     NAMES_PATTERN,
     GpuReading,
@@ -40,11 +40,13 @@ NAMES = ("prometheus-k8s", "prometheus-server", "prometheus-operated", "promethe
 MAX_SERVICES = 8
 MAX_ANSWER = 48 * 1024 * 1024
 MAX_SERIES = 200_000
+MAX_LABEL = 2048
 MAX_DEVICES = 20_000
 ANSWER_WITHIN = 10.0  # seconds
 PROBED_WITHIN = 4.0  # seconds
 OLDEST = 120.0  # seconds: what was scraped before that is not of now
 _MEMORY = "DCGM_FI_DEV_FB_USED|dcgm_fb_used|(.+_)?gpu_used_vram"
+_IDENTITY = ("UUID", "uuid", "GPU_I_ID", "gpu", "gpu_uuid", "gpu_id", "gpu_partition_id", "instance")
 _EXPORTERS = ("dcgm-exporter", "metrics-exporter")
 
 
@@ -93,12 +95,12 @@ def ask_prometheus(
     """
     # By Prometheus' own clock: the value of timestamp() is when a sample was taken, its time is now.
     ages = {
-        _identity(one.labels): max(0.0, now - one.value)
+        _device(one.labels): max(0.0, now - one.value)
         for one, now in _query(client, service, f'timestamp({{__name__=~"{_MEMORY}"}})')
         if math.isfinite(one.value)
     }
     series = [
-        replace(one, age=ages.get(_identity(one.labels)))
+        Series(one.name, one.labels, one.value, ages.get(_device(one.labels)))
         for one, _ in _query(client, service, f'{{__name__=~"{NAMES_PATTERN}"}}')
     ]
     layout = Layout(series, exporters, nodes)
@@ -106,8 +108,9 @@ def ask_prometheus(
     return [reading for reading in found if reading.age <= OLDEST]
 
 
-def _identity(labels: Mapping[str, str]) -> frozenset[tuple[str, str]]:
-    return frozenset(labels.items())
+def _device(labels: Mapping[str, str]) -> tuple[str | None, ...]:
+    """What all series of one device have in common."""
+    return tuple(map(labels.get, _IDENTITY))
 
 
 class Layout:
@@ -249,9 +252,10 @@ def _one(item: object) -> Timed | None:
         value = float(sample[1])
     except (TypeError, ValueError):
         return None
-    labels = {
-        key: text[:MAX_VALUE]
-        for key, text in list(item["metric"].items())[:MAX_LABELS]
-        if isinstance(text, str)
-    }
+    labels = item["metric"]
+    values = labels.values()
+    if len(labels) > MAX_LABELS or not set(map(type, values)) <= {str}:
+        return None
+    if max(map(len, values), default=0) > MAX_LABEL:
+        return None
     return Series(labels.pop("__name__", ""), labels, value), float(sample[0])

@@ -315,7 +315,7 @@ def _up_to(most: float, value: float | None) -> float | None:
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=8192)
 def clean(text: str, size: int) -> str:
     """A text of at most ``size`` characters without control characters, which no name has and
     PostgreSQL does not store."""

@@ -85,7 +85,8 @@ def test_odd_elements_are_left_out() -> None:
     body = (
         b'{"status":"success","data":{"resultType":"vector","result":[1,{"metric":[]},'
         b'{"metric":{"a":"b"},"value":[1,"x"]},{"metric":{"a":"b"},"value":"5"},'
-        b'{"metric":{"__name__":"n","a":"b","c":7},"value":[1712345678.5,"NaN"]}]}}'
+        b'{"metric":{"a":"b","c":7},"value":[1,"5"]},'
+        b'{"metric":{"__name__":"n","a":"b"},"value":[1712345678.5,"NaN"]}]}}'
     )
     ((one, at),) = _series(200, body, "ask")
     assert (one.name, dict(one.labels), at) == ("n", {"a": "b"}, 1712345678.5) and one.value != one.value
