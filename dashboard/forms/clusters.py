@@ -12,7 +12,10 @@ from dashboard.forms.faults import sentence
 from dashboard.forms.lines import read_names
 from deployments.domain.errors import InvalidInput
 from deployments.domain.names import require_namespace_patterns
-from deployments.models import Team
+from deployments.domain.quota import NAMES, Limits, read_amount, read_hosts, words
+from deployments.models import ClusterGrant, Team
+
+HOSTS = ("model_registries", "image_registries")
 
 KUBECONFIG, IN_CLUSTER = "kubeconfig", "in_cluster"
 MAX_FILE = 1024 * 1024
@@ -134,8 +137,28 @@ class ConnectForm(CredentialForm):
             field.queryset = teams
 
 
+def _bound(label: Any, example: str) -> forms.CharField:
+    return forms.CharField(
+        label=label,
+        required=False,
+        max_length=40,
+        widget=forms.TextInput(attrs={"class": "mono", "placeholder": example, "autocomplete": "off"}),
+    )
+
+
+def _hosts(label: Any, help_text: Any) -> forms.CharField:
+    return forms.CharField(
+        label=label,
+        required=False,
+        max_length=4000,
+        help_text=help_text,
+        widget=forms.TextInput(attrs={"class": "mono", "spellcheck": "false", "autocomplete": "off"}),
+    )
+
+
 class GrantForm(forms.Form):
-    """The namespaces of a team on a cluster; with ``teams`` it also asks which team."""
+    """The namespaces of a team on a cluster, and how much it may take; with ``teams`` it also asks which
+    team."""
 
     team = forms.ModelChoiceField(label=_("Team"), queryset=Team.objects.none())
     namespaces = NamespacesField(
@@ -144,7 +167,25 @@ class GrantForm(forms.Form):
         widget=forms.TextInput(attrs={"class": "mono", "spellcheck": "false", "autocomplete": "off"}),
     )
 
-    def __init__(self, *args: Any, teams: Any = None, **kwargs: Any) -> None:
+    gpus = _bound(_("GPUs"), "8")
+    cpu = _bound(_("CPU"), "64")
+    memory = _bound(_("Memory"), "256Gi")
+    storage = _bound(_("Storage"), "1Ti")
+    deployments = _bound(_("Deployments"), "10")
+    model_registries = _hosts(
+        _("Model registries"), _("Hosts such as registry.ollama.ai, parted by blanks; empty is any.")
+    )
+    image_registries = _hosts(
+        _("Image registries"), _("Hosts such as docker.io, parted by blanks; empty is any.")
+    )
+
+    def __init__(
+        self, *args: Any, teams: Any = None, grant: ClusterGrant | None = None, **kwargs: Any
+    ) -> None:
+        if grant is not None:
+            bounds = {name: words(name, amount) for name, amount in grant.quota.items() if name in NAMES}
+            hosts = {name: " ".join(getattr(grant, name)) for name in HOSTS}
+            kwargs["initial"] = {"namespaces": grant.namespaces, **bounds, **hosts}
         super().__init__(*args, **kwargs)
         field = self.fields["team"]
         assert isinstance(field, forms.ModelChoiceField)
@@ -152,6 +193,20 @@ class GrantForm(forms.Form):
             del self.fields["team"]
         else:
             field.queryset = teams
+
+    def bounds(self) -> list[forms.BoundField]:
+        """The fields of the quota, for the template."""
+        return [self[name] for name in NAMES]
+
+    def limits(self) -> Limits:
+        """What was typed. Raises :class:`InvalidInput` at the field that is wrong."""
+        given = self.cleaned_data
+        amounts = {name: read_amount(name, given[name]) for name in NAMES}
+        return Limits(
+            quota={name: amount for name, amount in amounts.items() if amount is not None},
+            model_registries=read_hosts("model_registries", read_names(given["model_registries"])),
+            image_registries=read_hosts("image_registries", read_names(given["image_registries"])),
+        )
 
 
 class RemoveForm(forms.Form):

@@ -12,7 +12,9 @@ from django.views.decorators.http import require_http_methods
 from dashboard.access import actor
 from dashboard.forms.clusters import GrantForm, RemoveForm
 from dashboard.forms.faults import place
+from dashboard.presenters.quota import quota_rows
 from deployments.commands import grants as commands
+from deployments.commands.quotas import used
 from deployments.commands.subjects import of_cluster
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, InvalidInput
@@ -44,21 +46,20 @@ def new(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def edit(request: HttpRequest, pk: int, team: int) -> HttpResponse:
-    """Other namespaces for a team that may use a cluster."""
+    """Other namespaces and limits for a team that may use a cluster."""
     who = actor(request)
     cluster = _cluster(who, pk)
     grant = selector.grant(who, cluster, team)
-    form = GrantForm(
-        request.POST if request.method == "POST" else None, initial={"namespaces": grant.namespaces}
-    )
+    form = GrantForm(request.POST if request.method == "POST" else None, grant=grant)
     if request.method == "POST" and form.is_valid() and _granted(who, cluster, grant.team, form):
-        said = _("The namespaces of %(team)s were changed.")
+        said = _("What %(team)s may use was changed.")
         return _done(request, cluster, said % {"team": grant.team})
     values = {
         "cluster": cluster,
         "grant": grant,
         "form": form,
         "installed": selector.installed_of(cluster, grant.team),
+        "quota": quota_rows(grant, used(grant)),
     }
     return render(request, "clusters/grant.html", values, status=_status(form))
 
@@ -101,7 +102,11 @@ def _granted(who: Actor, cluster: Cluster, team: Team, form: GrantForm) -> bool:
     """Whether the command took it; else its sentence stands at the field."""
     try:
         commands.grant(
-            who, cluster_id=cluster.pk, team_id=team.pk, namespaces=form.cleaned_data["namespaces"]
+            who,
+            cluster_id=cluster.pk,
+            team_id=team.pk,
+            namespaces=form.cleaned_data["namespaces"],
+            limits=form.limits(),
         )
     except (InvalidInput, Conflict) as error:
         place(form, error, conflict_field="namespaces")

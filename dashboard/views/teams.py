@@ -18,9 +18,11 @@ from dashboard.forms.faults import place
 from dashboard.forms.teams import AddMemberForm, InviteForm, ReasonForm, RoleForm, TeamForm
 from dashboard.mail import send_invitation
 from dashboard.presenters.parts import Column
+from dashboard.presenters.quota import quota_rows
 from dashboard.presenters.teams import role_table
 from deployments.commands import invitations
 from deployments.commands import teams as commands
+from deployments.commands.quotas import used
 from deployments.commands.subjects import of_team
 from deployments.domain.errors import Conflict, InvalidInput
 from deployments.domain.subjects import Subject
@@ -78,8 +80,10 @@ def team(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _team(request: HttpRequest, pk: int, *, status: int = 200, **more: Any) -> HttpResponse:
     who = actor(request)
+    found = selector.team_page(who, pk)
     values = {
-        "found": selector.team_page(who, pk),
+        "found": found,
+        "grants": [(grant, quota_rows(grant, used(grant))) for grant in found.grants],
         "me": who,
         "may_add": may(who, Action.MANAGE_TEAMS),
         "invite": InviteForm(),

@@ -11,6 +11,7 @@ from deployments.commands.subjects import of_cluster
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, NotFound
 from deployments.domain.names import require_namespace_patterns
+from deployments.domain.quota import Limits, words
 from deployments.ledger import audit
 from deployments.ledger.announce import announce
 from deployments.models import Cluster, ClusterGrant, Deployment, Team
@@ -21,8 +22,11 @@ NAMED = 3  # deployments that a refusal names before it counts the rest
 
 
 @command(Action.MANAGE_CLUSTERS)
-def grant(actor: Actor, *, cluster_id: int, team_id: int, namespaces: list[str]) -> ClusterGrant:
-    """Let a team use a cluster in the namespaces that match one of the patterns, or change which.
+def grant(
+    actor: Actor, *, cluster_id: int, team_id: int, namespaces: list[str], limits: Limits | None = None
+) -> ClusterGrant:
+    """Let a team use a cluster in the namespaces that match one of the patterns, or change which, and up
+    to which ``limits`` (None leaves them as they are).
 
     What is installed stays covered: :class:`Conflict` is raised where the patterns would leave out a
     namespace that the team has a deployment in, or take by name one that another team has one in.
@@ -32,19 +36,18 @@ def grant(actor: Actor, *, cluster_id: int, team_id: int, namespaces: list[str])
     patterns = require_namespace_patterns(namespaces)
     _refuse_left_out(_installed(cluster).filter(team=team), patterns, team)
     _refuse_taken(cluster, team, patterns)
-    before = ClusterGrant.objects.filter(cluster=cluster, team=team).first()
-    if before is not None and before.namespaces == patterns:
+    before = ClusterGrant.objects.select_related("team").filter(cluster=cluster, team=team).first()
+    values: dict[str, object] = {"namespaces": patterns, **(vars(limits) if limits is not None else {})}
+    if before is not None and all(getattr(before, name) == value for name, value in values.items()):
         return before
-    row, _made = ClusterGrant.objects.update_or_create(
-        cluster=cluster, team=team, defaults={"namespaces": patterns}
-    )
+    row, _made = ClusterGrant.objects.update_or_create(cluster=cluster, team=team, defaults=values)
     _changed(cluster)
     audit.record(
         actor,
         "cluster.grant",
         of_cluster(cluster),
-        before=_words(team, before.namespaces) if before else None,
-        after=_words(team, patterns),
+        before=_words(before) if before else None,
+        after=_words(row),
     )
     return row
 
@@ -70,7 +73,7 @@ def revoke(actor: Actor, *, cluster_id: int, team_id: int, reason: str = "") -> 
         "cluster.revoke",
         of_cluster(cluster),
         reason=checked_reason(reason),
-        before=_words(team, row.namespaces),
+        before=_words(row),
     )
 
 
@@ -111,8 +114,13 @@ def _named(rows: QuerySet[Deployment] | list[Deployment]) -> str:
     return names + (f" and {len(found) - NAMED} more" if len(found) > NAMED else "")
 
 
-def _words(team: Team, namespaces: list[str]) -> dict[str, object]:
-    return {"team": team.name, "namespaces": namespaces}
+def _words(row: ClusterGrant) -> dict[str, object]:
+    said: dict[str, object] = {"team": row.team.name, "namespaces": row.namespaces}
+    said |= {name: words(name, amount) for name, amount in sorted(row.quota.items())}
+    said |= {
+        name: hosts for name in ("model_registries", "image_registries") if (hosts := getattr(row, name))
+    }
+    return said
 
 
 def _changed(cluster: Cluster) -> None:

@@ -7,11 +7,12 @@ or its replicas.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from decimal import ROUND_CEILING, Decimal
 
-from deployments.domain.errors import Conflict
+from deployments.domain.errors import Conflict, InvalidInput
 from deployments.domain.quantities import format_bytes, format_cpu, parse_amount
 from deployments.domain.spec import AutoscalingSpec, GpuVendor, StackSpec, StorageMode
 
@@ -41,8 +42,35 @@ WORDS = {
 }
 
 
+MOST_HOSTS = 50
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
+
+
 class OverQuota(Conflict):
     """The team would take more than it may; the sentence says by how much."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a grant bounds beside namespaces. ``quota`` by the names of :class:`Amounts`; the lists name
+    hosts, and an empty one allows any."""
+
+    quota: dict[str, int] = field(default_factory=dict)
+    model_registries: list[str] = field(default_factory=list)
+    image_registries: list[str] = field(default_factory=list)
+
+
+def read_hosts(name: str, given: list[str]) -> list[str]:
+    """Hosts of registries, in small letters and without repeats. Raises :class:`InvalidInput` at ``name``."""
+    hosts = list(dict.fromkeys(host.lower() for host in given))
+    for host in hosts:
+        if len(host) > 253 or not _HOST.fullmatch(host):
+            raise InvalidInput(
+                f"“{host[:80]}” is no host of a registry.", field=name, remedy="As in ghcr.io."
+            )
+    if len(hosts) > MOST_HOSTS:
+        raise InvalidInput(f"These are more than {MOST_HOSTS} hosts.", field=name)
+    return hosts
 
 
 def from_json(stored: object, *, missing: int | None) -> Amounts:

@@ -121,3 +121,36 @@ def test_only_site_admins_grant(client: Client, cluster: Cluster, team: Team, wa
     client.force_login(make.make_member(make.make_team("Other"), Role.OWNER))
     assert client.get(where).status_code == 404
     assert of(cluster, team) == ["*"]
+
+
+def test_a_quota_is_set_and_shown_with_what_is_taken(client: Client) -> None:
+    admin = make.make_admin()
+    client.force_login(admin)
+    team = make.default_team()
+    cluster = make.make_cluster(admin, teams=[team])
+    page = reverse("cluster_grant", args=[cluster.pk, team.pk])
+    given = {"namespaces": "*", "gpus": "8", "memory": "64Gi", "model_registries": "Registry.Ollama.ai"}
+    assert client.post(page, given).status_code == 302
+    grant = cluster.grants.get()
+    assert grant.quota == {"gpus": 8, "memory": 64 * 2**30}
+    assert grant.model_registries == ["registry.ollama.ai"]
+    assert 'value="64Gi"' in client.get(page).content.decode()
+    assert "64Gi" in client.get(reverse("team", args=[team.pk])).content.decode()
+    entry = AuditEntry.objects.filter(action="cluster.grant").first()
+    assert entry is not None and entry.after["gpus"] == "8"
+
+
+@pytest.mark.parametrize(
+    "field, text", [("memory", "8G i"), ("gpus", "-1"), ("image_registries", "http://x"), ("cpu", "many")]
+)
+def test_a_bad_bound_is_told_at_its_field(client: Client, field: str, text: str) -> None:
+    admin = make.make_admin()
+    client.force_login(admin)
+    team = make.default_team()
+    cluster = make.make_cluster(admin, teams=[team])
+    answer = client.post(
+        reverse("cluster_grant", args=[cluster.pk, team.pk]), {"namespaces": "*", field: text}
+    )
+    assert answer.status_code == 422
+    assert answer.context["form"].errors.keys() == {field}
+    assert cluster.grants.get().quota == {}

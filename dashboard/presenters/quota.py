@@ -1,0 +1,53 @@
+"""A team's quota on a cluster, and what of it is taken, as rows of a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from deployments.domain.quota import NAMES, Amounts, from_json, words
+from deployments.models import ClusterGrant
+
+LABELS: dict[str, str | Promise] = {
+    "gpus": _("GPUs"),
+    "cpu": _("CPU"),
+    "memory": _("Memory"),
+    "storage": _("Storage"),
+    "deployments": _("Deployments"),
+}
+
+
+@dataclass(frozen=True)
+class QuotaRow:
+    """One bound. ``share`` is what is taken of it in percent, at most 100; ``over`` where more is taken
+    than the bound allows now."""
+
+    label: str | Promise
+    used: str
+    most: str
+    left: str
+    share: int
+    over: bool
+
+
+def quota_rows(grant: ClusterGrant, used: Amounts) -> list[QuotaRow]:
+    """A row for each bound that the grant sets; none where it sets none."""
+    quota = from_json(grant.quota, missing=None)
+    rows = []
+    for name in NAMES:
+        most, has = getattr(quota, name), getattr(used, name) or 0
+        if most is None:
+            continue
+        rows.append(
+            QuotaRow(
+                label=LABELS[name],
+                used=words(name, has),
+                most=words(name, most),
+                left=words(name, max(0, most - has)),
+                share=min(100, round(100 * has / most)) if most else 100,
+                over=has > most,
+            )
+        )
+    return rows
