@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from dashboard.access import actor
+from dashboard.presenters import gpu_figures as drawn
 from dashboard.presenters import gpus as words
 from dashboard.presenters import ranges
 from dashboard.presenters.parts import Link, ordering
@@ -50,6 +51,7 @@ def gpus(request: HttpRequest) -> HttpResponse:
         text=query.get("q", "").strip()[:80],
         sort=ordering(query.get("sort", ""), words.COLUMNS, "node"),
     )
+    narrowed = any((wanted.node, wanted.product, wanted.state, wanted.text))
     found = selector.devices(who, wanted, now)
     sums = selector.totals(found, now)
     page = Paginator(found, PER_PAGE).get_page(query.get("page"))
@@ -60,14 +62,15 @@ def gpus(request: HttpRequest) -> HttpResponse:
     values = {
         "page": page,
         "rows": rows,
-        "strip": words.strip(rows, cells),
+        "strip": drawn.strip(rows, cells),
         "span": span,
-        "axis": words.axis(span.start(now), now),
+        "axis": drawn.axis(span.start(now), now),
         "ranges": ranges.links(span, lambda key: _address(request, range=key)),
         "columns": words.COLUMNS,
         "sort": wanted.sort,
         "wanted": wanted,
-        "filtered": any((wanted.cluster, wanted.node, wanted.product, wanted.state, wanted.text)),
+        "narrowed": narrowed,
+        "filtered": bool(wanted.cluster) or narrowed,
         "headline": words.headline(sums, told=_told(rows)),
         "summary": words.summary(sums),
         "reasons": words.reasons([each for each in shown if each.why]),
@@ -117,9 +120,9 @@ def gpu(request: HttpRequest, pk: int) -> HttpResponse:
         values |= {
             "span": span,
             "ranges": ranges.links(span, lambda key: f"?range={key}"),
-            "drawings": words.drawings(row, charts, span),
-            "table": words.table(charts),
-            "history": words.history(gpu_charts.holders(who, pk, now - MARKS_KEPT, now), now)[:HOLDERS_SHOWN],
+            "drawings": drawn.drawings(row, charts, span),
+            "table": drawn.table(charts),
+            "history": drawn.history(gpu_charts.holders(who, pk, now - MARKS_KEPT, now), now)[:HOLDERS_SHOWN],
             "about": words.about(device, known),
             "figures": f"{reverse('gpu_figures', args=[pk])}?range={span.key}",
         }
@@ -167,12 +170,12 @@ def gpus_section(request: HttpRequest, deployment: Deployment) -> dict[str, Any]
         "columns": words.PLAIN_COLUMNS,
         "placements": [words.placed(each, found.wanted) for each in found.placements],
         "reasons": words.reasons([found.cluster]) if found.wanted or found.rows else [],
-        "drawings": [words.together(found.rows, figure, span)] if found.rows else [],
+        "drawings": [drawn.together(found.rows, figure, span)] if found.rows else [],
         "figures": f"{values}?range={span.key}&figure={figure}",
         "span": span,
         "ranges": ranges.links(span, lambda key: _address(request, range=key)),
         "kinds": [
-            Link(title, _address(request, figure=str(kind)), kind is figure) for kind, title in words.FIGURES
+            Link(title, _address(request, figure=str(kind)), kind is figure) for kind, title in drawn.FIGURES
         ],
         "fewer": len(found.rows) > MOST_LINES,
         "most_lines": MOST_LINES,
@@ -188,7 +191,7 @@ def sparks(who: Actor, deployment_ids: list[int]) -> dict[int, list[float | None
 def _charts(who: Actor, pk: int, span: ranges.Range, now: datetime, points: int) -> list[gpu_charts.Chart]:
     return [
         gpu_charts.series(who, [pk], span.start(now), now, points, figure=figure)
-        for figure, _title in words.FIGURES
+        for figure, _title in drawn.FIGURES
     ]
 
 
