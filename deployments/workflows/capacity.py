@@ -104,19 +104,21 @@ def read_capacity(
     *,
     leave_out: Callable[[Pod], bool] = lambda _: False,
     longest: float = LONGEST,
+    pulse: Callable[[], None] = lambda: None,
 ) -> Capacity | ClusterForbids:
     """The nodes with what is left on them, or the refusal where nodes may not be listed.
 
     ``shapes`` are what will be placed, for their rules about other pods; ``leave_out`` says which pods
     will make room (those that the apply replaces). Reading pods takes ``longest`` seconds at most; then,
     or without the right to list them everywhere, nodes come without sums and ``unseen`` says why.
+    ``pulse`` is called after each page and may raise to stop.
     """
     try:
         bare = [node for page in client.list_pages(NODE) for node in _nodes(page.items)]
     except ClusterForbids as refusal:
         return refusal
     sums = _Sums(shapes)
-    unseen = _read_pods(client, sums, leave_out, time.monotonic() + longest)
+    unseen = _read_pods(client, sums, leave_out, time.monotonic() + longest, pulse)
     grows = _grows(client, bare)
     if unseen:
         return Capacity(tuple(replace(node, requested=None) for node in bare), unseen, grows=grows)
@@ -154,13 +156,20 @@ def _nodes(items: list[dict[str, Any]]) -> list[Node]:
     return found
 
 
-def _read_pods(client: ClusterClient, sums: _Sums, leave_out: Callable[[Pod], bool], deadline: float) -> str:
+def _read_pods(
+    client: ClusterClient,
+    sums: _Sums,
+    leave_out: Callable[[Pod], bool],
+    deadline: float,
+    pulse: Callable[[], None],
+) -> str:
     """Add up all pods; why that was not possible, or ""."""
     try:
         for page in client.list_pages(POD, field_selector=UNFINISHED):
             for pod in page.items:
                 if not leave_out(pod):
                     sums.add(pod)
+            pulse()
             if time.monotonic() > deadline:
                 return "reading all pods took too long"
     except ClusterForbids as refusal:

@@ -17,7 +17,11 @@ def gate(run: Run, client: ClusterClient, stack: Stack, *, create_namespace: boo
     go on without room (``request["anyway"]``). All findings stay on the operation either way."""
     asked = bool(run.operation.request.get("anyway"))
     report = preflight.report(
-        client, stack, create_namespace=create_namespace, simulated=run.cluster.simulated
+        client,
+        stack,
+        create_namespace=create_namespace,
+        simulated=run.cluster.simulated,
+        pulse=run.hold.check,
     )
     problems = blocking(report.findings, anyway=asked)
     if problems:

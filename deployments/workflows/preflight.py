@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,16 +37,24 @@ class Report:
         return {"findings": [finding.to_json() for finding in self.findings], "fit": self.fit}
 
 
-def report(client: ClusterClient, stack: Stack, *, create_namespace: bool, simulated: bool) -> Report:
+Pulse = Callable[[], None]
+
+
+def report(
+    client: ClusterClient, stack: Stack, *, create_namespace: bool, simulated: bool, pulse: Pulse
+) -> Report:
     """Every check. Raises a :class:`ClusterError` only where the cluster does not answer at all; a right
-    that is missing for a check makes it "cannot tell"."""
+    that is missing for a check makes it "cannot tell". ``pulse`` is called every now and then and may
+    raise to stop."""
     found: list[Finding] = list(version(client))
     live = namespace(client, stack, create_namespace, found)
-    found += rights(client, stack, create_namespace and live is None)
+    found += rights(client, stack, make_namespace=create_namespace and live is None, pulse=pulse)
     if live is not None:
         found += names(client, stack)
         found += limits(client, stack, live)
-    fit = _cluster_wide(client, stack, found, simulated=simulated, namespace_exists=live is not None)
+    fit = _cluster_wide(
+        client, stack, found, simulated=simulated, namespace_exists=live is not None, pulse=pulse
+    )
     found += ingress(client, stack)
     found += [
         Finding("sizing", WARN, note, source="profile", remedy="Change it in the profile if it is not meant.")
@@ -55,13 +64,19 @@ def report(client: ClusterClient, stack: Stack, *, create_namespace: bool, simul
     return Report(worst_first(found), fit)
 
 
-def cluster_report(client: ClusterClient, stack: Stack, *, simulated: bool) -> Report:
+def cluster_report(client: ClusterClient, stack: Stack, *, simulated: bool, pulse: Pulse) -> Report:
     """What concerns the cluster alone: would a stack of this size find what it needs. Its name and
     namespace mean nothing. Raises as :func:`report` does."""
-    found: list[Finding] = [*version(client), *rights(client, stack, make_namespace=True)]
+    found: list[Finding] = [*version(client), *rights(client, stack, make_namespace=True, pulse=pulse)]
     existing = stack.spec.storage.mode is StorageMode.EXISTING
     fit = _cluster_wide(
-        client, stack, found, simulated=simulated, namespace_exists=False, with_storage=not existing
+        client,
+        stack,
+        found,
+        simulated=simulated,
+        namespace_exists=False,
+        with_storage=not existing,
+        pulse=pulse,
     )
     if stack.spec.ingress.enabled and stack.spec.ingress.host:
         found += ingress(client, stack)
@@ -75,6 +90,7 @@ def _cluster_wide(
     *,
     simulated: bool,
     namespace_exists: bool,
+    pulse: Pulse,
     with_storage: bool = True,
 ) -> dict[str, Any]:
     """Registries, storage, room and GPUs, added to what was found; returns the table by node."""
@@ -83,10 +99,11 @@ def _cluster_wide(
         found.append(practice())
     else:
         said, promised = model(stack)
-        found += [said, *images(stack)]
+        found += [said, *images(stack, pulse)]
+    pulse()
     if with_storage:
         found += storage(client, stack, namespace_exists, promised or library_bytes(stack.spec))
-    placed = room(client, stack)
+    placed = room(client, stack, pulse)
     of_gpus = list(gpus(placed))
     # Where no node offers the GPUs at all, that is the one sentence to read.
     nobody = any(finding.check == "device_plugin" and finding.level is FAIL for finding in of_gpus)

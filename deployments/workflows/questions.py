@@ -36,9 +36,13 @@ def preflight(run: Run) -> Done:
     try:
         if request.get("cluster_only"):
             spec = spec_from_json(request["spec"])
-            report = checks.cluster_report(client, _nowhere(spec, request["namespace"]), simulated=simulated)
+            report = checks.cluster_report(
+                client, _nowhere(spec, request["namespace"]), simulated=simulated, pulse=run.hold.check
+            )
         else:
-            report = checks.report(client, _stack(run), create_namespace=True, simulated=simulated)
+            report = checks.report(
+                client, _stack(run), create_namespace=True, simulated=simulated, pulse=run.hold.check
+            )
     except (ClusterUnreachable, CredentialRefused) as error:
         report = checks.answered_nothing(error)
     levels = [finding.level for finding in report.findings]

@@ -17,6 +17,7 @@ from deployments.commands.questions import preflight, preflight_cluster
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Denied
 from deployments.domain.spec import (
+    AutoscalingSpec,
     GpuVendor,
     ModelSpec,
     ResourceSpec,
@@ -185,12 +186,10 @@ def test_taints_and_cordons_are_named_with_their_way_out(plot: Plot, ask: Ask) -
     assert "kubectl uncordon cordoned" in found["fit"]["remedy"]
     assert row(found, "tainted")["reasons"] == ["taint example.com/team=x:NoSchedule is not tolerated"]
     assert row(found, "tainted")["never"] and not row(found, "cordoned")["never"]
-
-
-def test_the_taint_that_gpu_nodes_carry_is_tolerated(plot: Plot, ask: Ask) -> None:
-    plot.node("a", gpu=1, taints=[{"key": GPU, "value": "present", "effect": "NoSchedule"}], labels=DRIVER)
-    found = ask(gpus())
-    assert row(found, "a")["takes"] == 1
+    # The one that GPU nodes usually carry is tolerated.
+    usual = {"key": GPU, "value": "present", "effect": "NoSchedule"}
+    plot.node("usual", gpu=1, taints=[usual], labels=DRIVER)
+    assert row(ask(gpus()), "usual")["takes"] == 1
 
 
 def test_pods_that_the_apply_replaces_make_room_for_their_successors(
@@ -248,6 +247,40 @@ def test_a_volume_in_another_zone_keeps_the_server_off_the_free_gpus(plot: Plot,
     assert found["storage"]["level"] == "pass"
     assert found["fit"]["level"] == "fail"
     assert row(found, "far")["reasons"] == ["the volume cannot be reached from this node"]
+
+
+def test_a_claim_that_another_pod_holds_is_named_with_its_node(plot: Plot, ask: Ask) -> None:
+    space = plot.namespace()
+    plot.node("a")
+    claim = {"metadata": {"name": "cache"}}
+    claim["spec"] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "500Mi"}}}
+    bound = {"phase": "Bound", "accessModes": ["ReadWriteOnce"], "capacity": {"storage": "500Mi"}}
+    plot.lay(f"/api/v1/namespaces/{space}/persistentvolumeclaims", claim, bound)
+    pod = {"metadata": {"name": "other"}}
+    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "cache"}}]
+    pod["spec"] = {"nodeName": "a", "containers": [{"name": "c", "image": "x"}], "volumes": volumes}
+    plot.lay(f"/api/v1/namespaces/{space}/pods", pod, {"phase": "Running"})
+    storage = StorageSpec(StorageMode.EXISTING, claim_name="cache")
+    found = ask(replace(StackSpec(), storage=storage), space)
+    assert found["claim_held"]["level"] == "warn"
+    assert "other on a, access modes ReadWriteOnce" in found["claim_held"]["evidence"]
+    assert found["claim_size"]["level"] == "warn", "500 MiB are less than the model"
+    said_shared = replace(storage, claim_read_write_many=True)
+    twice = ask(replace(StackSpec(), storage=said_shared, server=ServerSpec(replicas=2)), space)
+    assert twice["storage"]["level"] == "fail"
+    assert "one node only, and 2 replicas want it" in twice["storage"]["title"]
+
+
+def test_growing_and_zones_are_warned_of(plot: Plot, ask: Ask) -> None:
+    at_once = {"metadata": {"name": "at-once"}, "provisioner": "example.com/disks"}
+    plot.lay("/apis/storage.k8s.io/v1/storageclasses", at_once)
+    for zone in ("one", "two"):
+        plot.node(zone, gpu=1, labels={**DRIVER, "topology.kubernetes.io/zone": zone})
+    spec = gpus(autoscaling=AutoscalingSpec(enabled=True, min_replicas=2, max_replicas=5))
+    found = ask(replace(spec, storage=StorageSpec(storage_class="at-once")))
+    assert (found["fit"]["level"], found["fit_scaled"]["level"]) == ("pass", "warn")
+    assert found["fit_scaled"]["title"] == "Autoscaling ends at 2 of 5 server pods"
+    assert found["storage_zone"]["level"] == "warn"
 
 
 def test_without_the_right_to_look_nobody_can_tell(
@@ -352,17 +385,12 @@ def test_claims_are_held_against_the_model_and_the_class(plot: Plot, ask: Ask) -
     found = ask(replace(big, storage=StorageSpec(size="15Gi")))
     assert found["claim_size"]["level"] == "fail"
     assert "Ask for 25Gi" in found["claim_size"]["remedy"]
-    assert ask(big)["claim_size"]["level"] == "pass"
+    found = ask(big)
+    assert found["claim_size"]["level"] == "pass"
+    assert (found["version"]["level"], found["registry"]["level"]) == ("pass", "cannot_tell")
     shared = ask(replace(StackSpec(), storage=StorageSpec(StorageMode.SHARED)))
     assert (shared["storage"]["level"], shared["storage"]["field"]) == ("fail", "storage_class")
     assert "ebs.csi.aws.com" in shared["storage"]["evidence"]
-
-
-def test_version_and_registries_are_spoken_of(plot: Plot, ask: Ask) -> None:
-    plot.node("a")
-    found = ask(StackSpec())
-    assert found["version"]["level"] == "pass"
-    assert found["registry"]["level"] == "cannot_tell"
 
 
 def test_a_runtime_class_adds_its_overhead_or_is_missed(plot: Plot, ask: Ask) -> None:

@@ -3,7 +3,7 @@ when it pulls."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from deployments.domain.errors import InvalidInput
 from deployments.domain.findings import Finding
@@ -77,7 +77,7 @@ def model(stack: Stack) -> tuple[Finding, int]:
     ), 0
 
 
-def images(stack: Stack) -> Iterator[Finding]:
+def images(stack: Stack, pulse: Callable[[], None]) -> Iterator[Finding]:
     """One finding for each registry that the images come from."""
     hosts: dict[str, str] = {}
     for manifest in stack.manifests:
@@ -85,6 +85,7 @@ def images(stack: Stack) -> Iterator[Finding]:
             for container in manifest["spec"]["template"]["spec"]["containers"]:
                 hosts.setdefault(registry_host(container["image"]), container["image"])
     for host, image in hosts.items():
+        pulse()
         told = probe_image(image, timeout=SECONDS)
         if isinstance(told, CannotTell):
             yield Finding(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from deployments.domain.findings import Finding
 from deployments.domain.rights import NAMESPACE_RIGHTS, RIGHTS, Right
@@ -27,11 +27,15 @@ def version(client: ClusterClient) -> Iterator[Finding]:
         yield Finding("version", PASS, f"Kubernetes {said.git_version} is supported")
 
 
-def rights(client: ClusterClient, stack: Stack, make_namespace: bool) -> Iterator[Finding]:
+def rights(
+    client: ClusterClient, stack: Stack, *, make_namespace: bool, pulse: Callable[[], None]
+) -> Iterator[Finding]:
+    """Each right that the manifests and the watching need, asked of the API server."""
     missing: list[Right] = []
     unknown: list[Right] = []
     wanted = (*RIGHTS, *(NAMESPACE_RIGHTS if make_namespace else ()))
     for right in wanted:
+        pulse()
         verdict = client.allowed(
             right.verb,
             right.group,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -52,7 +52,7 @@ class _Own:
         return True
 
 
-def room(client: ClusterClient, stack: Stack) -> Room:
+def room(client: ClusterClient, stack: Stack, pulse: Callable[[], None]) -> Room:
     """Place all pods of the stack on the nodes as they are now."""
     server = _template(stack, "StatefulSet")
     least, most = _counts(stack.spec.server)
@@ -64,7 +64,7 @@ def room(client: ClusterClient, stack: Stack) -> Room:
     chat = _template(stack, "Deployment")
     chat_shape = shape_of(chat, stack.namespace) if chat else PodShape({})
     own = _Own(stack.apply_set.deployment)
-    capacity = read_capacity(client, [shape, chat_shape], leave_out=own)
+    capacity = read_capacity(client, [shape, chat_shape], leave_out=own, pulse=pulse)
     if isinstance(capacity, ClusterForbids):
         return Room([*found, nodes_forbidden(capacity)])
     if capacity.neighbours:
