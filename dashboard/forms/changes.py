@@ -34,26 +34,24 @@ class ScaleForm(ReasonForm):
 
     def __init__(self, *args: Any, parts: dict[str, int], **kwargs: Any) -> None:
         """``parts``: those that can be scaled, "server" and "chat", with their numbers now."""
-        super().__init__(*args, initial=parts, **kwargs)
+        super().__init__(*args, **{"initial": parts, **kwargs})
         for name in ("server", "chat"):
             if name not in parts:
                 del self.fields[name]
 
 
+COMPONENTS = (("server", _("Model servers")), ("chat", _("Chat")))
+
+
 class RestartForm(ReasonForm):
     """Which pods are to be replaced."""
 
-    components = forms.MultipleChoiceField(
-        label=_("What to restart"),
-        choices=[("server", _("Model servers")), ("chat", _("Chat"))],
-        widget=forms.CheckboxSelectMultiple,
-    )
+    components = forms.MultipleChoiceField(label=_("What to restart"), widget=forms.CheckboxSelectMultiple)
     field_order = ["components", "reason"]
 
     def __init__(self, *args: Any, parts: list[str], **kwargs: Any) -> None:
-        super().__init__(*args, initial={"components": parts}, **kwargs)
+        """``parts``: those that are there, "server" and "chat"."""
+        super().__init__(*args, **{"initial": {"components": parts}, **kwargs})
         field = self.fields["components"]
         assert isinstance(field, forms.MultipleChoiceField)
-        field.choices = [
-            choice for choice in RestartForm.base_fields["components"].choices if choice[0] in parts
-        ]  # type: ignore[attr-defined]
+        field.choices = [choice for choice in COMPONENTS if choice[0] in parts]

@@ -13,7 +13,7 @@ from dashboard.presenters.states import Words
 from deployments.domain.diffing import ABSENT
 from deployments.domain.spec import GpuVendor, StorageMode
 
-VENDORS = {GpuVendor.NVIDIA: "NVIDIA", GpuVendor.AMD: "AMD"}
+VENDORS: Mapping[str, str] = {GpuVendor.NVIDIA: "NVIDIA", GpuVendor.AMD: "AMD"}
 
 PARTS: Mapping[str, Words] = {
     "model": gettext_lazy("Model"),
