@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from enum import StrEnum
+from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 from deployments.domain.errors import InvalidInput
@@ -211,10 +212,16 @@ def spec_from_json(data: object) -> StackSpec:
     return spec
 
 
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    # Resolved anew for each revision, they took a fifth of a page that lists 25 deployments.
+    return get_type_hints(cls)
+
+
 def _build(cls: type, data: object, path: str) -> Any:
     if not isinstance(data, dict):
         raise InvalidInput(f"{path or 'the profile'} must be an object.", field=path)
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     names = {f.name for f in fields(cls)}
     for key in data:
         if key not in names:
