@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from dashboard.presenters.numbers import NBSP, cannot_tell, memory, percent
 from dashboard.presenters.parts import Column, Fact
 from dashboard.presenters.states import HEALTH, Look, Words
-from dashboard.presenters.times import exact
+from dashboard.presenters.times import exact, machine
 from deployments.domain.gpus import SourceKind
 from deployments.domain.states import Health
 from deployments.models import GpuDevice
@@ -47,6 +47,28 @@ COLUMNS = (
 
 # Without a way to sort: the devices of one deployment are few.
 PLAIN_COLUMNS = tuple(replace(column, sort="") for column in COLUMNS)
+
+
+# Of an export: the names say the units, so that a program needs no translation.
+CSV_COLUMNS = (
+    "cluster",
+    "node",
+    "index",
+    "instance",
+    "product",
+    "driver",
+    "utilisation_percent",
+    "memory_used_bytes",
+    "memory_total_bytes",
+    "temperature_celsius",
+    "power_watts",
+    "error",
+    "use",
+    "pods",
+    "deployment",
+    "source",
+    "sampled_at",
+)
 
 
 @dataclass(frozen=True)
@@ -308,6 +330,29 @@ def holder(row: GpuRow) -> str:
         Use.UNKNOWN: _("not told"),
         Use.IDLE: _("free"),
     }[row.use]
+
+
+def csv_row(row: GpuRow) -> list[str]:
+    """A device in the order of CSV_COLUMNS; what is not known is empty."""
+    figures = (row.utilisation, row.memory_used, row.memory_total, row.temperature, row.power)
+    return [
+        row.cluster_name,
+        row.node,
+        row.index,
+        row.instance,
+        row.product,
+        row.driver,
+        *(
+            "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+            for value in figures
+        ),
+        row.error,
+        str(row.use),
+        " ".join(row.pods),
+        row.deployment_name,
+        str(row.source),
+        machine(row.sampled_at),
+    ]
 
 
 def _other_pods(row: GpuRow) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +23,7 @@ from dashboard.regions import page_or_region, wants_region, watches
 from dashboard.views.operations import number
 from deployments.domain.actors import Actor
 from deployments.domain.gpus import Figure
+from deployments.ledger.export_format import guard
 from deployments.models import Deployment
 from deployments.selectors import gpu_charts, lookup
 from deployments.selectors import gpus as selector
@@ -30,6 +33,7 @@ PER_PAGE = 24
 NODES_SHOWN = 12
 PRODUCTS_SHOWN = 50
 ORIGINS_SHOWN = 6
+MOST_EXPORTED = 10_000
 TABLE_ROWS = 48
 MOST_LINES = 16
 HOLDERS_SHOWN = 12
@@ -42,15 +46,7 @@ def gpus(request: HttpRequest) -> HttpResponse:
     """The list. Filters, order, range and page are in the address; with X-Fragment all that changes."""
     who, now, query = actor(request), timezone.now(), request.GET
     span = ranges.chosen(query.get("range", ""))
-    state = query.get("state", "")
-    wanted = selector.GpuFilter(
-        cluster=number(query.get("cluster", "")),
-        node=query.get("node", "")[:253],
-        product=query.get("product", "")[:120],
-        state=state if state in selector.STATES else "",
-        text=query.get("q", "").strip()[:80],
-        sort=ordering(query.get("sort", ""), words.COLUMNS, "node"),
-    )
+    wanted = _wanted(request)
     narrowed = any((wanted.node, wanted.product, wanted.state, wanted.text))
     found = selector.devices(who, wanted, now)
     sums = selector.totals(found, now)
@@ -79,10 +75,40 @@ def gpus(request: HttpRequest) -> HttpResponse:
         "clusters": [(str(each.cluster.pk), each.cluster.name) for each in clusters],
         "products": [(name, name) for name in selector.products(who, now)[:PRODUCTS_SHOWN]],
         "states": words.STATES,
+        "export": reverse("gpus_export") + _address(request),
         "live": watches("list:0", *(f"gpus:{each.cluster.pk}" for each in shown)),
         "source": request.get_full_path(),
     }
     return page_or_region(request, "gpus/list.html", "gpus/list_live.html", values)
+
+
+def _wanted(request: HttpRequest) -> selector.GpuFilter:
+    """What the address narrows the list to; what makes no sense is left out."""
+    query = request.GET
+    state = query.get("state", "")
+    return selector.GpuFilter(
+        cluster=number(query.get("cluster", "")),
+        node=query.get("node", "")[:253],
+        product=query.get("product", "")[:120],
+        state=state if state in selector.STATES else "",
+        text=query.get("q", "").strip()[:80],
+        sort=ordering(query.get("sort", ""), words.COLUMNS, "node"),
+    )
+
+
+@require_GET
+def export(request: HttpRequest) -> HttpResponse:
+    """The devices of the list, all its pages, as CSV with a column for each figure and its unit."""
+    who, now = actor(request), timezone.now()
+    rows = selector.rows(who, selector.devices(who, _wanted(request), now)[:MOST_EXPORTED], now)
+    text = io.StringIO()
+    csv.writer(text).writerows([words.CSV_COLUMNS, *(map(guard, words.csv_row(row)) for row in rows)])
+    name = f"gpus-{now:%Y-%m-%d-%H%M}.csv"
+    return HttpResponse(
+        text.getvalue(),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
+    )
 
 
 def _told(rows: list[selector.GpuRow]) -> bool:
@@ -116,7 +142,7 @@ def gpu(request: HttpRequest, pk: int) -> HttpResponse:
         "here": here,
     }
     if not wants_region(request):
-        charts = _charts(who, pk, span, now, min(span.points, TABLE_ROWS))
+        charts = _charts(device.pk, span, now, min(span.points, TABLE_ROWS))
         values |= {
             "span": span,
             "ranges": ranges.links(span, lambda key: f"?range={key}"),
@@ -135,7 +161,7 @@ def figures(request: HttpRequest, pk: int) -> HttpResponse:
     who, now = actor(request), timezone.now()
     span = ranges.chosen(request.GET.get("range", ""))
     device = selector.device(who, pk)
-    charts = _charts(who, pk, span, now, span.points)
+    charts = _charts(device.pk, span, now, span.points)
     lines = {str(chart.figure): chart.lines[pk] for chart in charts}
     name = " · ".join(part for part in (device.node, device.index, device.instance) if part)
     return _json(charts[0], [{"name": name, **lines}])
@@ -188,9 +214,10 @@ def sparks(who: Actor, deployment_ids: list[int]) -> dict[int, list[float | None
     return gpu_charts.deployment_sparklines(who, deployment_ids, now - SPARK_SPAN, now)
 
 
-def _charts(who: Actor, pk: int, span: ranges.Range, now: datetime, points: int) -> list[gpu_charts.Chart]:
+def _charts(pk: int, span: ranges.Range, now: datetime, points: int) -> list[gpu_charts.Chart]:
+    """Every figure of a device that the reader is known to see."""
     return [
-        gpu_charts.series(who, [pk], span.start(now), now, points, figure=figure)
+        gpu_charts.chart([pk], span.start(now), now, points, figure=figure)
         for figure, _title in drawn.FIGURES
     ]
 
@@ -206,6 +233,7 @@ def _json(chart: gpu_charts.Chart, lines: list[dict[str, Any]]) -> HttpResponse:
 
 urlpatterns = [
     path("", gpus, name="gpus"),
+    path("export", export, name="gpus_export"),
     path("<int:pk>/", gpu, name="gpu"),
     path("<int:pk>/figures", figures, name="gpu_figures"),
     path("deployments/<int:pk>/figures", deployment_figures, name="deployment_gpu_figures"),

@@ -173,8 +173,12 @@ def devices(actor: Actor, wanted: GpuFilter, now: datetime) -> QuerySet[GpuDevic
         F(name).desc(nulls_last=True) if down else F(name).asc(nulls_last=True)
         for name in SORTS.get(wanted.sort.removeprefix("-"), SORTS["node"])
     ]
-    return found.select_related("cluster", "deployment").order_by(
-        *order, "cluster__name", "node", "index", "pk"
+    # What a page does not show is long, and would be decoded for each row.
+    long = ("deployment__probes", "deployment__health_evidence", "cluster__credential")
+    return (
+        found.select_related("cluster", "deployment")
+        .defer(*long)
+        .order_by(*order, "cluster__name", "node", "index", "pk")
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from datetime import timedelta
 from typing import Any
@@ -154,10 +156,27 @@ def test_the_number_of_queries_does_not_grow(
     assert "1 to 24 of 48" in page and 'href="?page=2"' in page
 
 
+def test_the_list_is_exported_as_it_is_filtered(
+    signed_in: Client, cluster: Cluster, deployment: Deployment
+) -> None:
+    gpu_rows.device(cluster, "fra-1", 0, error="=cmd()", **held_by(deployment))
+    gpu_rows.device(cluster, "fra-1", 1, product="NVIDIA H100", utilisation=None)
+    page = html(signed_in, "/gpus/?sort=-node")
+    assert 'href="/gpus/export?sort=-node"' in page
+    answer = signed_in.get("/gpus/export?sort=-node")
+    assert answer["Content-Type"].startswith("text/csv") and "attachment" in answer["Content-Disposition"]
+    second, first = list(csv.DictReader(io.StringIO(answer.content.decode())))
+    assert first["utilisation_percent"] == "81" and first["memory_total_bytes"] == str(48 * gpu_rows.GIB)
+    assert first["deployment"] == deployment.name and first["error"] == "'=cmd()"
+    assert second["utilisation_percent"] == "" and second["use"] == "idle"
+    assert signed_in.get("/gpus/export?product=NVIDIA+H100").content.count(b"fra-1") == 1
+
+
 # Who may see what ---------------------------------------------------------------------------------
 def test_strangers_find_nothing(client: Client, cluster: Cluster, deployment: Deployment) -> None:
     device = gpu_rows.device(cluster, "fra-1", **held_by(deployment))
     client.force_login(rows.person("stranger", make_team("Others")))
+    assert b"fra-1" not in client.get("/gpus/export").content
     assert "fra-1" not in html(client, "/gpus/") and "fra" not in html(client, f"/gpus/?cluster={cluster.pk}")
     for address in (
         f"/gpus/{device.pk}/",
@@ -181,6 +200,7 @@ def test_another_teams_pod_is_another_workload(
             page = html(client, address, **headers)
             assert "another workload" in page
             assert deployment.name not in page and "server-0" not in page
+    assert b"server-0" not in client.get("/gpus/export").content
     answer = client.get(f"/gpus/{device.pk}/figures")
     assert answer.status_code == 200 and deployment.name.encode() not in answer.content
     client.force_login(rows.person("auditor", site=SiteRole.AUDITOR))

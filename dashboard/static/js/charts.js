@@ -84,6 +84,9 @@ class Chart {
     this.area = section.querySelector('.plot');
     this.read = section.querySelector('.read');
     this.area.addEventListener('keydown', (event) => this.step(event));
+    // Only the reading of the drawing that has the focus is spoken, although all of them move.
+    this.area.addEventListener('focusin', () => this.read.setAttribute('aria-live', 'polite'));
+    this.area.addEventListener('focusout', () => this.read.removeAttribute('aria-live'));
     this.area.addEventListener('focusout', () => this.plot?.setCursor({ left: -10, top: -10 }, true, true));
     new ResizeObserver(() => this.fit()).observe(this.area);
   }
@@ -235,7 +238,7 @@ class Chart {
     time.textContent = when;
   }
 
-  // Arrow keys walk over the values; the reading is spoken, since .read is a live region.
+  // Arrow keys walk over the values.
   step(event) {
     const last = this.rows[0].length - 1;
     const now = this.plot.cursor.left < 0 ? last + 1 : (this.plot.cursor.idx ?? last);
