@@ -13,7 +13,7 @@ from django.db.models import Q
 
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Denied, InvalidInput, NotFound
-from deployments.domain.states import Role, ShareLevel, SiteRole
+from deployments.domain.states import Approver, Role, ShareLevel, SiteRole
 from deployments.domain.subjects import Subject
 from deployments.models import Cluster, ClusterGrant, Profile
 
@@ -42,6 +42,7 @@ class Action(StrEnum):
     UNINSTALL_WITH_DATA = "deployment.uninstall_with_data"
     FORCE_CONFLICTS = "deployment.force_conflicts"
     MANAGE_TEAM = "team.manage"
+    APPROVE = "operation.approve"
     MANAGE_CLUSTERS = "cluster.manage"
     VERIFY_AUDIT = "audit.verify"
     EXPORT_AUDIT = "audit.export"
@@ -74,6 +75,7 @@ NEEDS: dict[Action, Role] = {
     Action.MANAGE_TEAM: Role.OWNER,
     Action.SHARE_FOR_EDITING: Role.OWNER,
     Action.ASK_FOR_CATALOG: Role.OWNER,
+    Action.APPROVE: Role.OWNER,
 }
 
 # What belongs to the site and to no team: the role it needs beside the admin's, who may everything.
@@ -122,6 +124,14 @@ def require(actor: Actor, action: Action, subject: Subject) -> None:
         about=subject,
         action=action,
     )
+
+
+def may_approve(actor: Actor, approver: Approver, team_id: int | None) -> bool:
+    """Whether the actor is one who may agree where ``approver`` has to; his own request is another
+    matter."""
+    if actor.admin:
+        return True
+    return approver is Approver.OWNER and may(actor, Action.APPROVE, team_id)
 
 
 def require_seen(actor: Actor, action: Action, subject: Subject) -> None:

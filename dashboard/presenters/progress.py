@@ -19,6 +19,7 @@ from deployments.models import Operation, OperationStep, PullProgress
 
 STEPS: Mapping[str, Words] = {
     "preflight": gettext_lazy("Check before the apply"),
+    "approval": gettext_lazy("Approval"),
     "apply": gettext_lazy("Apply the objects"),
     "start": gettext_lazy("Wait until the servers answer"),
     "pull": gettext_lazy("Pull the model"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db.models import Exists, OuterRef
 
+from deployments.commands.approvals import withdraw
 from deployments.commands.base import checked_reason, command
 from deployments.commands.begin import begin
 from deployments.commands.subjects import of_operation
@@ -31,7 +32,8 @@ def cancel(actor: Actor, *, operation_id: int, reason: str = "") -> None:
         raise Conflict(f"This operation has ended already: {operation.state}.")
     if not transitions.request_cancel(operation.pk, actor.name):
         return
-    transitions.cancel_queued(operation.pk, f"cancelled by {actor.name}")
+    if transitions.cancel_queued(operation.pk, f"cancelled by {actor.name}"):
+        withdraw(operation)
     for pull in _only_awaited_by(operation):
         transitions.request_cancel(pull, actor.name)
         transitions.cancel_queued(pull, f"nobody waits for it any more: {operation.title} was cancelled")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from deployments.domain.states import OperationKind
 
 STEPS: dict[OperationKind, list[str]] = {
-    OperationKind.INSTALL: ["preflight", "apply", "start", "pull", "ready", "check"],
-    OperationKind.UPGRADE: ["preflight", "apply", "start", "pull", "ready", "check"],
-    OperationKind.ROLL_BACK: ["preflight", "apply", "start", "pull", "ready", "check"],
-    OperationKind.SCALE: ["preflight", "apply", "start", "pull", "ready", "check"],
+    OperationKind.INSTALL: ["preflight", "approval", "apply", "start", "pull", "ready", "check"],
+    OperationKind.UPGRADE: ["preflight", "approval", "apply", "start", "pull", "ready", "check"],
+    OperationKind.ROLL_BACK: ["preflight", "approval", "apply", "start", "pull", "ready", "check"],
+    OperationKind.SCALE: ["preflight", "approval", "apply", "start", "pull", "ready", "check"],
     OperationKind.RESTART: ["apply", "start", "pull", "ready", "check"],
     OperationKind.UNINSTALL: ["stop", "delete", "data", "namespace"],
     OperationKind.PULL: ["pull"],

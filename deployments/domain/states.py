@@ -130,6 +130,14 @@ class SiteRole(StrEnum):
     ADMIN = "admin"
 
 
+class Approver(StrEnum):
+    """Who has to agree before a team's request on a cluster is carried out."""
+
+    NOBODY = ""
+    OWNER = "owner"  # another owner of the team, or a site admin
+    ADMIN = "admin"  # a site admin
+
+
 class ShareLevel(StrEnum):
     """What another team may do with a profile, weakest first."""
 

@@ -190,6 +190,55 @@ def park(
             send_on_commit(held.operation_id, Queue(operation.queue))
 
 
+def await_approval(held: Claim, cause: str) -> None:
+    """Give the worker back until somebody has agreed; nothing wakes the row before that."""
+    now = timezone.now()
+    changes: dict[str, Any] = {
+        "state": OperationState.AWAITING_APPROVAL,
+        "wake_at": None,
+        "waiting_for": cause[:300],
+        "message_at": None,
+        "worker": "",
+        "heartbeat_at": None,
+    }
+    with transaction.atomic():
+        operation = _swap(held, changes)
+        _transition(
+            held.operation_id,
+            OperationState.RUNNING,
+            OperationState.AWAITING_APPROVAL,
+            cause,
+            held.epoch,
+            now,
+        )
+        announce_operation(operation)
+
+
+def approved(operation_id: int, cause: str) -> bool:
+    """Queue an operation that somebody has agreed to. False where it waits for nobody's yes."""
+    now = timezone.now()
+    with transaction.atomic():
+        swapped = Operation.objects.filter(
+            pk=operation_id, state=OperationState.AWAITING_APPROVAL, cancel_requested_at=None
+        ).update(
+            state=OperationState.QUEUED, waiting_for="", message_at=now, version=F("version") + 1
+        )
+        if not swapped:
+            return False
+        operation = Operation.objects.get(pk=operation_id)
+        _transition(
+            operation_id,
+            OperationState.AWAITING_APPROVAL,
+            OperationState.QUEUED,
+            cause,
+            operation.claim_epoch,
+            now,
+        )
+        announce_operation(operation)
+        send_on_commit(operation_id, Queue(operation.queue))
+    return True
+
+
 def finish(
     held: Claim, state: OperationState, cause: str, *, error: PilothouseError | None = None
 ) -> Operation:

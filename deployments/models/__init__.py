@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deployments.models.approvals import Approval
 from deployments.models.audit import (
     AuditCheckpoint,
     AuditEntry,
@@ -33,6 +34,7 @@ from deployments.models.teams import Invitation, Membership, Team, User
 
 __all__ = [
     "ActivePull",
+    "Approval",
     "AuditCheckpoint",
     "AuditEntry",
     "AuditGap",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.db.models.functions import Lower
 
+from deployments.domain.states import Approver
+from deployments.models.choices import choices
 from deployments.models.teams import Team, User
 
 
@@ -58,6 +60,11 @@ class ClusterGrant(models.Model):
     quota = models.JSONField(default=dict)
     model_registries = models.JSONField(default=list)
     image_registries = models.JSONField(default=list)
+    # Who has to agree, and to requests for more GPUs than how many; None is to every request.
+    approver = models.CharField(
+        max_length=10, choices=choices(Approver), default=Approver.NOBODY, blank=True
+    )
+    approve_over_gpus = models.PositiveIntegerField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
+from deployments.commands import approvals
 from deployments.ledger import queue, transitions
 from deployments.models import Deployment, Operation
 from deployments.observer import leases
@@ -133,6 +134,7 @@ JOBS: tuple[Job, ...] = (
     Job("probe", EACH_TICK, probe_due),
     Job("health", HEALTH_EVERY, reassess_unsettled),
     Job("housekeeping", HOUSEKEEPING_EVERY, keep_house),
+    Job("approvals", HOUSEKEEPING_EVERY, approvals.expire),
     Job("audit", HOUSEKEEPING_EVERY, tend_audit),
     Job("sample", EACH_TICK, sample_due),
     Job("roll up", ROLL_UP_EVERY, roll_up_due),

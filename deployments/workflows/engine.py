@@ -60,6 +60,13 @@ class Wait:
     memory: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Ask:
+    """Somebody has to agree before the step can be done; it is run again after the yes."""
+
+    waiting_for: str
+
+
 @dataclass
 class Run:
     """What a step gets to see."""
@@ -92,7 +99,7 @@ class Run:
 @dataclass(frozen=True)
 class Step:
     name: str
-    run: Callable[[Run], Done | Wait]
+    run: Callable[[Run], Done | Wait | Ask]
     queue: Queue = Queue.CONTROL
     attempts: int = MAX_ATTEMPTS
 
@@ -164,6 +171,10 @@ def _one_step(hold: Hold, operation: Operation, step: Step) -> bool:
             claim, position, StepState.WAITING, outcome.waiting_for, memory=outcome.memory, log=True
         )
         transitions.park(claim, seconds=max(outcome.seconds, 0.2), waiting_for=outcome.waiting_for)
+        return False
+    if isinstance(outcome, Ask):
+        progress.end_step(claim, position, StepState.WAITING, outcome.waiting_for)
+        transitions.await_approval(claim, outcome.waiting_for)
         return False
     progress.end_step(
         claim,

@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 from deployments.commands.plans import STEPS
 from deployments.domain.states import EPHEMERAL, OperationKind, Queue
-from deployments.workflows import chat, connection, delete_model, install, pull, questions, remove
-from deployments.workflows.engine import MAX_ATTEMPTS, Done, Plan, Run, Step, Wait
+from deployments.workflows import approval, chat, connection, delete_model, install, pull, questions, remove
+from deployments.workflows.engine import MAX_ATTEMPTS, Ask, Done, Plan, Run, Step, Wait
 
-_Function = Callable[[Run], Done | Wait]
+_Function = Callable[[Run], Done | Wait | Ask]
 _APPLY: list[_Function] = [install.apply, install.start, install.pull, install.ready, install.check]
 
 _FUNCTIONS: dict[OperationKind, list[_Function]] = {
-    OperationKind.INSTALL: [install.preflight, *_APPLY],
-    OperationKind.UPGRADE: [install.preflight, *_APPLY],
-    OperationKind.ROLL_BACK: [install.preflight, *_APPLY],
-    OperationKind.SCALE: [install.preflight, *_APPLY],
+    OperationKind.INSTALL: [install.preflight, approval.approval, *_APPLY],
+    OperationKind.UPGRADE: [install.preflight, approval.approval, *_APPLY],
+    OperationKind.ROLL_BACK: [install.preflight, approval.approval, *_APPLY],
+    OperationKind.SCALE: [install.preflight, approval.approval, *_APPLY],
     OperationKind.RESTART: _APPLY,
     OperationKind.UNINSTALL: [remove.stop, remove.delete, remove.data, remove.namespace],
     OperationKind.PULL: [pull.pull],

@@ -1,0 +1,171 @@
+"""Agreeing to what somebody else asked for, or not; and what becomes of it then."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from deployments.commands.base import checked_reason, command
+from deployments.commands.quotas import of_revision
+from deployments.commands.subjects import of_operation
+from deployments.domain.actors import PILOTHOUSE, Actor
+from deployments.domain.errors import Conflict, Denied, InvalidInput, NotFound
+from deployments.domain.states import Approver, OperationKind, OperationState, Outcome, Role, SiteRole
+from deployments.gateways.mail import send
+from deployments.ledger import audit, transitions
+from deployments.models import Approval, Deployment, Operation, User
+from deployments.policies import Action, may_approve
+from deployments.selectors import lookup
+
+
+@command(Action.APPROVE)
+def decide(actor: Actor, *, approval_id: int, approve: bool, reason: str = "") -> Approval:
+    """Agree or refuse. A refusal ends the operation and puts back what it had reserved.
+
+    Nobody decides about his own request. Raises :class:`NotFound`, :class:`Denied`, :class:`Conflict`
+    where it was decided or has run out, and :class:`InvalidInput` at ``reason`` for a refusal without
+    one.
+    """
+    reason = checked_reason(reason)
+    approval = (
+        Approval.objects.select_for_update(of=("self",))
+        .select_related("operation__team", "release")
+        .filter(pk=approval_id)
+        .first()
+    )
+    if approval is None:
+        raise NotFound("There is no such request.")
+    operation = lookup.operation(actor, approval.operation_id)
+    if operation.actor_id is not None and operation.actor_id == actor.user_id:
+        raise Denied(
+            "Nobody agrees to his own request.",
+            remedy="Ask somebody else who may.",
+            about=of_operation(operation),
+        )
+    if not may_approve(actor, Approver(approval.approver), operation.team_id):
+        raise Denied(
+            "This needs a site admin."
+            if approval.approver == Approver.ADMIN
+            else "This needs an owner of the team, or a site admin.",
+            about=of_operation(operation),
+        )
+    now = timezone.now()
+    if approval.decided_at is not None or operation.state != OperationState.AWAITING_APPROVAL:
+        raise Conflict("It was decided already.")
+    if approval.expires_at <= now:
+        raise Conflict("The request has run out.", remedy="Whoever wants it asks anew.")
+    if not approve and not reason:
+        raise InvalidInput("Say why, so that it can be asked for better.", field="reason")
+    _close(approval, approve, actor, reason, now)
+    if approve:
+        if not transitions.approved(operation.pk, f"agreed to by {actor.name}"):
+            raise Conflict("It was cancelled meanwhile.")
+    else:
+        transitions.cancel_queued(operation.pk, f"refused by {actor.name}: {reason}")
+        put_back(operation)
+    audit.record(
+        actor,
+        Action.APPROVE if approve else "operation.refuse",
+        of_operation(operation),
+        operation_id=operation.pk,
+        reason=reason,
+        after={"requested_by": operation.actor_name, "release": approval.release.number},
+        manifest_digest=approval.digest,
+    )
+    _tell(operation, approve, actor.name, reason)
+    return approval
+
+
+def withdraw(operation: Operation) -> None:
+    """Close the request of an operation that was cancelled while it waited for a yes."""
+    with transaction.atomic():
+        approval = Approval.objects.select_for_update().filter(operation=operation, decided_at=None).first()
+        if approval is not None:
+            _close(approval, False, PILOTHOUSE, "cancelled", timezone.now())
+            put_back(operation)
+
+
+def expire(now: datetime) -> int:
+    """End the requests that nobody decided about in time; returns how many."""
+    ended = 0
+    due = Approval.objects.filter(decided_at=None, expires_at__lte=now).select_related("operation")
+    for approval in due[:100]:
+        with transaction.atomic():
+            if not Approval.objects.filter(pk=approval.pk, decided_at=None).update(
+                decided_at=now, approved=False, reason="nobody decided in time"
+            ):
+                continue
+            operation = approval.operation
+            if transitions.cancel_queued(operation.pk, "nobody agreed to it in time"):
+                put_back(operation)
+                audit.record(
+                    PILOTHOUSE,
+                    "approval.expire",
+                    of_operation(operation),
+                    operation_id=operation.pk,
+                    outcome=Outcome.DENIED,
+                    manifest_digest=approval.digest,
+                )
+                _tell(operation, False, "", "nobody decided in time")
+            ended += 1
+    return ended
+
+
+def put_back(operation: Operation) -> None:
+    """Undo what a request that came to nothing had set: the deployment stands again at what was last
+    applied, and where nothing ever was its name and its share of the quota are free."""
+    deployment = operation.deployment
+    if deployment is None:
+        return
+    applied = deployment.releases.exclude(applied_at=None).first()
+    rows = Deployment.objects.filter(pk=deployment.pk)
+    if applied is not None:
+        rows.update(
+            revision_id=applied.revision_id,
+            demand=of_revision(applied.spec).to_json(),
+            version=F("version") + 1,
+        )
+    elif operation.kind == OperationKind.INSTALL:
+        rows.update(removed_at=timezone.now(), version=F("version") + 1)
+
+
+def tell_approvers(approval: Approval) -> None:
+    """Write to those who may decide, once the request is committed."""
+    operation = approval.operation
+    people = User.objects.filter(is_active=True).exclude(pk=operation.actor_id or 0).exclude(email="")
+    admins = people.filter(site_role=SiteRole.ADMIN) | people.filter(is_superuser=True)
+    if approval.approver == Approver.OWNER:
+        owners = people.filter(memberships__team_id=operation.team_id or 0, memberships__role=Role.OWNER)
+        chosen = set(owners.values_list("email", flat=True)) or set(admins.values_list("email", flat=True))
+    else:
+        chosen = set(admins.values_list("email", flat=True))
+    text = (
+        f"{operation.actor_name} asks: {operation.title}.\n"
+        + (f"Reason: {operation.reason}\n" if operation.reason else "")
+        + f"\n{settings.PUBLIC_URL}/approvals/{approval.pk}/\n"
+    )
+    transaction.on_commit(lambda: send(f"To agree to: {operation.title}", text, sorted(chosen)))
+
+
+def _close(approval: Approval, approved: bool, actor: Actor, reason: str, now: datetime) -> None:
+    approval.decided_at, approval.approved, approval.reason = now, approved, reason
+    approval.decided_by_id, approval.decided_by_name = actor.user_id, actor.name[:150]
+    approval.save()
+
+
+def _tell(operation: Operation, approved: bool, by: str, reason: str) -> None:
+    asked = User.objects.filter(pk=operation.actor_id, is_active=True).first() if operation.actor_id else None
+    if asked is None or not asked.email:
+        return
+    word = "agreed to" if approved else "refused"
+    text = (
+        f"{operation.title} was {word}{f' by {by}' if by else ''}.\n"
+        + (f"Reason: {reason}\n" if reason else "")
+        + f"\n{settings.PUBLIC_URL}/operations/{operation.pk}/\n"
+    )
+    address = asked.email
+    transaction.on_commit(lambda: send(f"{operation.title}: {word}", text, [address]))

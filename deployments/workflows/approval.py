@@ -1,0 +1,85 @@
+"""The step at which somebody else may have to agree, before anything is written to the cluster."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from deployments.commands.approvals import tell_approvers
+from deployments.commands.subjects import of_deployment
+from deployments.domain.errors import PilothouseError
+from deployments.domain.quota import from_json
+from deployments.domain.states import Approver
+from deployments.ledger import audit
+from deployments.models import Approval, ClusterGrant, Deployment
+from deployments.workflows.engine import Ask, Done, Run, on_behalf_of
+from deployments.workflows.releases import asks_for_more, release_of
+
+LASTS = timedelta(days=7)
+WORDS = {Approver.OWNER: "another owner of the team", Approver.ADMIN: "a site admin"}
+
+
+def approval(run: Run) -> Done | Ask:
+    """Go on where nobody has to agree or somebody has; else write down what would be applied and ask.
+
+    The release is written here already, so that whoever agrees sees the very objects, and after the yes
+    the digests are compared: Raises :class:`PilothouseError` where they differ.
+    """
+    found = Approval.objects.filter(operation=run.operation).first()
+    if found is None:
+        approver = _approver(run)
+        if approver is Approver.NOBODY:
+            return Done()
+        _ask(run, approver)
+        return Ask(f"{WORDS[approver]} to agree")
+    if not found.approved:
+        return Ask(f"{WORDS[Approver(found.approver)]} to agree")
+    release = release_of(run)
+    if release.digest != found.digest:
+        raise PilothouseError(
+            "What would be applied is not what was agreed to.",
+            tried=f"compare release {release.number} with the approval",
+            answered=f"{release.digest[:12]} instead of {found.digest[:12]}",
+            remedy="Ask anew.",
+            retryable=False,
+        )
+    return Done(f"agreed to by {found.decided_by_name}, digest {found.digest[:8]}")
+
+
+def _approver(run: Run) -> Approver:
+    """Who has to agree to this operation, by the team's grant on the cluster as it is now."""
+    deployment = run.deployment
+    grant = ClusterGrant.objects.filter(team_id=deployment.team_id, cluster_id=deployment.cluster_id).first()
+    if grant is None or not asks_for_more(run):
+        return Approver.NOBODY
+    if grant.approve_over_gpus is not None:
+        demand = Deployment.objects.values_list("demand", flat=True).get(pk=deployment.pk)
+        if (from_json(demand, missing=0).gpus or 0) <= grant.approve_over_gpus:
+            return Approver.NOBODY
+    return Approver(grant.approver)
+
+
+def _ask(run: Run, approver: Approver) -> None:
+    now = timezone.now()
+    with transaction.atomic():
+        release = release_of(run)
+        made = Approval.objects.create(
+            operation=run.operation,
+            release=release,
+            digest=release.digest,
+            approver=approver,
+            asked_at=now,
+            expires_at=now + LASTS,
+        )
+        audit.record(
+            on_behalf_of(run.operation),
+            "approval.ask",
+            of_deployment(run.deployment),
+            operation_id=run.operation.pk,
+            reason=run.operation.reason,
+            after={"approver": approver, "release": release.number},
+            manifest_digest=release.digest,
+        )
+        tell_approvers(made)

@@ -1,0 +1,208 @@
+"""What needs somebody else's yes: asked for, agreed to, refused, run out, and applied exactly so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.core import mail
+from django.utils import timezone
+
+from deployments.commands.approvals import decide, expire
+from deployments.commands.install import install, upgrade
+from deployments.commands.operations import cancel
+from deployments.commands.profiles import create_profile, save_revision
+from deployments.domain.actors import Actor
+from deployments.domain.errors import Conflict, Denied, InvalidInput, NotFound
+from deployments.domain.spec import ChatSpec, ServerSpec, StackSpec
+from deployments.domain.states import Approver, OperationState, Role
+from deployments.models import (
+    Approval,
+    AuditEntry,
+    Cluster,
+    ClusterGrant,
+    Deployment,
+    Operation,
+    Release,
+    Team,
+    User,
+)
+from deployments.selectors.approvals import approval_list, may_decide, waiting_for
+from tests.core.conftest import connected, member
+from tests.factories import make_team
+from tests.sandbox_server import RunningSandbox, running_sandbox
+from tests.working import work_off
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NO_CHAT = replace(StackSpec(), server=ServerSpec(replicas=0), chat=ChatSpec(enabled=False))
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[RunningSandbox]:
+    with running_sandbox(world=True, scenario="small", speed=100) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def cluster(admin: Actor, team: Team, world: RunningSandbox) -> Cluster:
+    found = connected(admin, team, world)
+    ClusterGrant.objects.update(approver=Approver.OWNER)
+    return found
+
+
+@pytest.fixture
+def asker(team: Team) -> Actor:
+    return member(team, Role.OPERATOR, "asker")
+
+
+def ask(
+    owner: Actor, asker: Actor, team: Team, cluster: Cluster, namespace: str, spec: StackSpec = NO_CHAT
+) -> Operation:
+    revision = create_profile(owner, team_id=team.pk, name=f"for {namespace}", spec=spec)
+    operation = install(
+        asker, revision_id=revision.pk, cluster_id=cluster.pk, namespace=namespace, name="r1", reason="a demo"
+    )
+    return work_off(operation, until=OperationState.AWAITING_APPROVAL)
+
+
+def objects(world: RunningSandbox, namespace: str) -> list[str]:
+    _, _, body = world.request("GET", f"/apis/apps/v1/namespaces/{namespace}/statefulsets")
+    return [item["metadata"]["name"] for item in body.get("items", [])]
+
+
+def test_a_yes_applies_exactly_what_was_shown(
+    owner: Actor, asker: Actor, team: Team, cluster: Cluster, world: RunningSandbox
+) -> None:
+    operation = ask(owner, asker, team, cluster, "yes")
+    approval = Approval.objects.get()
+    assert objects(world, "yes") == []
+    assert approval.digest == approval.release.digest
+    assert (waiting_for(owner), waiting_for(asker)) == (1, 0)
+    decide(owner, approval_id=approval.pk, approve=True, reason="fine")
+    operation = work_off(operation)
+    assert operation.state == OperationState.SUCCEEDED, operation.failure
+    assert operation.release == approval.release
+    assert objects(world, "yes") == ["r1-server"]
+    entry = AuditEntry.objects.get(action="operation.approve")
+    assert (entry.actor_name, entry.reason, entry.manifest_digest) == ("owner", "fine", approval.digest)
+    with pytest.raises(Conflict):
+        decide(owner, approval_id=approval.pk, approve=False, reason="no")
+
+
+def test_what_was_altered_after_the_yes_is_not_applied(
+    owner: Actor, asker: Actor, team: Team, cluster: Cluster, world: RunningSandbox
+) -> None:
+    operation = ask(owner, asker, team, cluster, "altered")
+    decide(owner, approval_id=Approval.objects.get().pk, approve=True)
+    Release.objects.update(digest="0" * 64)
+    operation = work_off(operation)
+    assert operation.state == OperationState.FAILED
+    assert "not what was agreed to" in operation.failure
+    assert objects(world, "altered") == []
+
+
+def test_nobody_agrees_to_his_own_request(owner: Actor, team: Team, cluster: Cluster, admin: Actor) -> None:
+    operation = ask(owner, owner, team, cluster, "own")
+    approval = Approval.objects.get()
+    assert waiting_for(owner) == 0
+    assert not may_decide(owner, approval)
+    with pytest.raises(Denied, match="own request"):
+        decide(owner, approval_id=approval.pk, approve=True)
+    decide(admin, approval_id=approval.pk, approve=True)
+    operation.refresh_from_db()
+    assert operation.state == OperationState.QUEUED
+
+
+def test_who_may_agree(owner: Actor, asker: Actor, team: Team, cluster: Cluster) -> None:
+    ClusterGrant.objects.update(approver=Approver.ADMIN)
+    ask(owner, asker, team, cluster, "who")
+    approval = Approval.objects.get()
+    with pytest.raises(Denied, match="site admin"):
+        decide(owner, approval_id=approval.pk, approve=True)
+    with pytest.raises(Denied):
+        decide(member(team, Role.MAINTAINER), approval_id=approval.pk, approve=True)
+    stranger = member(make_team("Other"), Role.OWNER, "stranger")
+    with pytest.raises(NotFound):
+        decide(stranger, approval_id=approval.pk, approve=True)
+    assert not approval_list(stranger).exists()
+    assert AuditEntry.objects.filter(action="operation.approve", outcome="denied").count() == 2
+
+
+def test_a_refusal_says_why_and_frees_the_name(
+    owner: Actor, asker: Actor, team: Team, cluster: Cluster
+) -> None:
+    User.objects.filter(username="asker").update(email="asker@example.com")
+    operation = ask(owner, asker, team, cluster, "refused")
+    approval = Approval.objects.get()
+    with pytest.raises(InvalidInput):
+        decide(owner, approval_id=approval.pk, approve=False)
+    decide(owner, approval_id=approval.pk, approve=False, reason="too large")
+    operation.refresh_from_db()
+    assert operation.state == OperationState.CANCELLED
+    assert "too large" in operation.transitions.order_by("-pk").first().cause
+    assert not Deployment.objects.filter(removed_at=None).exists()
+
+
+def test_a_refused_upgrade_leaves_what_is_applied(
+    owner: Actor, asker: Actor, team: Team, cluster: Cluster
+) -> None:
+    ClusterGrant.objects.update(approver=Approver.NOBODY)
+    revision = create_profile(owner, team_id=team.pk, name="grown", spec=NO_CHAT)
+    first = install(asker, revision_id=revision.pk, cluster_id=cluster.pk, namespace="grown", name="r1")
+    assert work_off(first).state == OperationState.SUCCEEDED
+    ClusterGrant.objects.update(approver=Approver.OWNER)
+    newer = save_revision(
+        owner, profile_id=revision.profile_id, based_on=1, spec=replace(NO_CHAT, chat=ChatSpec(replicas=2))
+    )
+    deployment = Deployment.objects.get()
+    before = deployment.demand
+    operation = upgrade(asker, deployment_id=deployment.pk, revision_id=newer.pk)
+    work_off(operation, until=OperationState.AWAITING_APPROVAL)
+    decide(owner, approval_id=Approval.objects.get().pk, approve=False, reason="not now")
+    deployment.refresh_from_db()
+    assert deployment.removed_at is None
+    assert (deployment.revision, deployment.demand) == (revision, before)
+
+
+def test_only_large_requests_need_a_yes(owner: Actor, asker: Actor, team: Team, cluster: Cluster) -> None:
+    ClusterGrant.objects.update(approve_over_gpus=1)
+    revision = create_profile(owner, team_id=team.pk, name="tiny", spec=NO_CHAT)
+    operation = install(asker, revision_id=revision.pk, cluster_id=cluster.pk, namespace="tiny", name="r1")
+    assert work_off(operation).state == OperationState.SUCCEEDED
+    assert not Approval.objects.exists()
+
+
+def test_a_cancelled_request_is_closed(owner: Actor, asker: Actor, team: Team, cluster: Cluster) -> None:
+    operation = ask(owner, asker, team, cluster, "cancelled")
+    cancel(asker, operation_id=operation.pk)
+    assert Approval.objects.get().approved is False
+    with pytest.raises(Conflict):
+        decide(owner, approval_id=Approval.objects.get().pk, approve=True)
+    assert not Deployment.objects.filter(removed_at=None).exists()
+
+
+def test_nobody_in_time_is_a_no(owner: Actor, asker: Actor, team: Team, cluster: Cluster) -> None:
+    operation = ask(owner, asker, team, cluster, "late")
+    later = timezone.now() + timedelta(days=8)
+    assert expire(timezone.now()) == 0
+    assert expire(later) == 1
+    assert expire(later) == 0
+    operation.refresh_from_db()
+    assert operation.state == OperationState.CANCELLED
+    assert AuditEntry.objects.filter(action="approval.expire").count() == 1
+
+
+def test_letters_go_to_those_who_may_decide_and_back(
+    owner: Actor, asker: Actor, team: Team, cluster: Cluster, settings
+) -> None:
+    settings.MAIL_CONFIGURED = True
+    User.objects.filter(username="owner").update(email="owner@example.com")
+    User.objects.filter(username="asker").update(email="asker@example.com")
+    ask(owner, asker, team, cluster, "mail")
+    approval = Approval.objects.get()
+    assert [letter.to for letter in mail.outbox] == [["owner@example.com"]]
+    assert f"/approvals/{approval.pk}/" in mail.outbox[0].body
+    decide(owner, approval_id=approval.pk, approve=True)
+    assert mail.outbox[1].to == ["asker@example.com"]
