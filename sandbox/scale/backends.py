@@ -12,7 +12,7 @@ from sandbox.backend import BackendRequest, BackendResponse
 from sandbox.scale.objects import MODEL
 from sandbox.world import exporters
 from sandbox.world.answers import error_answer, json_answer, text_answer
-from sandbox.world.exporter_text import NVIDIA_NAMES, nvidia_series, nvidia_text
+from sandbox.world.exporter_text import NVIDIA_VALUES, nvidia_series, nvidia_text
 from sandbox.world.faults import Faults
 from sandbox.world.gpus import MIB, Device
 from sandbox.world.prometheus import target_of
@@ -74,8 +74,7 @@ class _Samples:
 
     def at(self, when: float) -> str | None:
         elapsed = self.figures.elapsed() - (self.figures.now() - when)
-        readings = [reading(self.device, elapsed)]
-        return next((value for _, _, value in nvidia_series(readings, "", (), (self.name,))), None)
+        return NVIDIA_VALUES[self.name](reading(self.device, elapsed))
 
     def taken(self, when: float) -> float:
         return when // SCRAPE_SECONDS * SCRAPE_SECONDS
@@ -97,7 +96,7 @@ class Figures:
     def series(
         self, wanted: Callable[[str], bool], honor: bool | None
     ) -> Iterator[tuple[dict[str, str], SeriesSamples]]:
-        names = [name for name in NVIDIA_NAMES if wanted(name)]
+        names = [name for name in NVIDIA_VALUES if wanted(name)]
         if not names:
             return
         for pod, devices in self.exporters():

@@ -138,7 +138,7 @@ _NVIDIA: tuple[tuple[str, str, str, Callable[[Reading], str]], ...] = (
 )
 
 
-NVIDIA_NAMES = tuple(name for name, _, _, _ in _NVIDIA)
+NVIDIA_VALUES = {name: value for name, _, _, value in _NVIDIA}
 _OLD_NAMES = {
     "DCGM_FI_DEV_SM_CLOCK": "dcgm_sm_clock",
     "DCGM_FI_DEV_MEM_CLOCK": "dcgm_memory_clock",

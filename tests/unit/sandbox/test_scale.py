@@ -95,6 +95,17 @@ def test_pods_come_in_pages_whole_and_of_real_size(cluster: RunningSandbox) -> N
     assert all(pod["status"]["phase"] == "Running" for pod in found if pod["spec"].get("nodeName"))
 
 
+def test_an_object_is_encoded_once_for_all_lists(cluster: RunningSandbox) -> None:
+    def encoded(store: Store) -> list[int]:
+        return [id(version.item()) for _, version in store.collection("Pod").now(None)]
+
+    pods(cluster, "limit=500")
+    first = cluster.run(encoded)
+    pods(cluster)
+    pods(cluster, "labelSelector=pilothouse.io/deployment")
+    assert cluster.run(encoded) == first
+
+
 def test_stacks_carry_the_labels_by_which_they_are_found(cluster: RunningSandbox) -> None:
     stacks = cluster.request("GET", "/sandbox/fleet")[2]["stacks"]
     stack = max(stacks, key=lambda entry: entry["servers"])
