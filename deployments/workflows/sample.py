@@ -96,8 +96,10 @@ def take(cluster_id: int, now: datetime) -> int | None:
 
 
 def _known_silent(cluster: Cluster, now: datetime) -> bool:
-    """Whether the observer has not reached the cluster for a while: then it tries alone, and no worker
-    waits for a server that hangs."""
+    """Whether the observer has not reached the cluster for a while, or reached another one in its place:
+    then it tries alone, and no worker waits for a server that hangs."""
+    if cluster.foreign_uid:
+        return True
     seen = cluster.last_seen_at
     return bool(cluster.last_error) and (seen is None or now - seen > SILENT_AFTER)
 

@@ -314,6 +314,11 @@ def test_a_cluster_that_the_observer_does_not_reach_is_left_alone(cluster: Clust
     assert later - now > timedelta(minutes=1)
     assert known.why is not None and known.why.reason is NoData.UNREACHABLE
     assert known.why.answered == "It does not answer."
+    Cluster.objects.filter(pk=cluster.pk).update(
+        last_error="It is another.", foreign_uid="u", last_seen_at=later
+    )
+    _, known = round_of(cluster)
+    assert known.why is not None and known.why.answered == "It is another."
 
 
 def test_without_exporters_and_without_gpus(cluster: Cluster, shared: RunningSandbox) -> None:

@@ -105,7 +105,17 @@ def ask_prometheus(
     ]
     layout = Layout(series, exporters, nodes)
     found = readings(series, node_of=layout.node, holder_of=layout.holder, most=MAX_DEVICES)
-    return [reading for reading in found if reading.age <= OLDEST]
+    return of_this_cluster(
+        [reading for reading in found if reading.age <= OLDEST], {*nodes, *(pod.node for pod in exporters)}
+    )
+
+
+def of_this_cluster(found: list[GpuReading], nodes: Collection[str]) -> list[GpuReading]:
+    """Without the devices of other clusters, which a Prometheus that gathers from several holds too: as
+    soon as some hosts are known nodes, the others are somebody else's. Where none is, hosts and nodes
+    have different names, and nothing is left out."""
+    own = [reading for reading in found if reading.node in nodes]
+    return own or found
 
 
 def _device(labels: Mapping[str, str]) -> tuple[str | None, ...]:

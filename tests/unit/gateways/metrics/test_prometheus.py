@@ -8,7 +8,8 @@ from deployments.domain.errors import ServerFault
 from deployments.domain.gpus import SourceKind
 from deployments.gateways.metrics.exporters import ExporterPod
 from deployments.gateways.metrics.exposition import Series
-from deployments.gateways.metrics.prometheus import Layout, _series, _service
+from deployments.gateways.metrics.prometheus import Layout, _series, _service, of_this_cluster
+from deployments.gateways.metrics.readings import GpuReading
 
 EXPORTER = ExporterPod(SourceKind.DCGM, "gpu-operator", "nvidia-dcgm-exporter-x1", "node-1", 9400, True)
 
@@ -79,6 +80,14 @@ def test_an_answer_that_is_none_says_what_it_is(status: int, body: bytes, words:
     with pytest.raises(ServerFault) as caught:
         _series(status, body, "ask")
     assert words in caught.value.answered
+
+
+def test_devices_of_other_clusters_are_left_out() -> None:
+    mine, foreign = (
+        GpuReading(key=node, vendor="nvidia", node=node, index="0") for node in ("node-1", "far")
+    )
+    assert of_this_cluster([mine, foreign], {"node-1", "node-2"}) == [mine]
+    assert of_this_cluster([foreign], {"node-1"}) == [foreign], "the hosts have other names than the nodes"
 
 
 def test_odd_elements_are_left_out() -> None:
