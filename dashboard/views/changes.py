@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 
 from dashboard.access import actor
 from dashboard.forms.changes import ReasonForm, RestartForm, ScaleForm
@@ -21,6 +21,7 @@ from dashboard.presenters import profiles as words
 from dashboard.presenters.fields import shown
 from deployments.commands.applied import applied
 from deployments.commands.delete_model import delete_model as begin_delete
+from deployments.commands.pulls import pull_again
 from deployments.commands.restart import restart as begin_restart
 from deployments.commands.roll_back import roll_back as begin_roll_back
 from deployments.commands.scale import scale as begin_scale
@@ -120,6 +121,13 @@ def delete_model(request: HttpRequest, pk: int) -> HttpResponse:
     )
 
 
+@require_POST
+def pull(request: HttpRequest, pk: int) -> HttpResponse:
+    """Pull the model where it is missing."""
+    begun = pull_again(actor(request), deployment_id=pk)
+    return HttpResponseRedirect(reverse("operation", args=[begun[0].pk]))
+
+
 def _asked(
     request: HttpRequest,
     form: forms.Form,
@@ -172,6 +180,7 @@ def _objects(manifests: list[dict[str, Any]]) -> set[str]:
 urlpatterns = [
     path("<int:pk>/scale", scale, name="deployment_scale"),
     path("<int:pk>/restart", restart, name="deployment_restart"),
+    path("<int:pk>/models/pull", pull, name="deployment_pull"),
     path("<int:pk>/models/delete", delete_model, name="deployment_delete_model"),
     path("<int:pk>/releases/<int:release_number>/roll-back", roll_back, name="deployment_roll_back"),
 ]

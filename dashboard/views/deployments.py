@@ -32,7 +32,7 @@ from deployments.models import Deployment, Release, User
 from deployments.policies import NEEDS, Action, may
 from deployments.selectors import deployments as selector
 from deployments.selectors import lookup, scope
-from deployments.selectors.models import stored_models
+from deployments.selectors.models import stored_models, volumes_without
 from deployments.selectors.operations import pulls_of
 
 PER_PAGE = 25
@@ -173,6 +173,7 @@ def _section(request: HttpRequest, page: selector.DeploymentPage, tab: str, here
         values["pulls"] = selector.pulls(row)
         values["model"] = spec.model.reference if spec else ""
         values["stored"] = stored_models(row)
+        values["lacking"] = len(volumes_without(row))
         values["proof"] = proof_facts(page.last_chat.result.get("chat")) if page.last_chat else []
     elif tab == "gpus":
         values |= gpus_section(request, row)

@@ -5,13 +5,46 @@ from __future__ import annotations
 
 from django.db import IntegrityError, transaction
 
+from deployments.commands.applied import applied
+from deployments.commands.base import command
 from deployments.commands.begin import begin
 from deployments.commands.subjects import of_deployment
 from deployments.domain.actors import Actor
+from deployments.domain.errors import Conflict
+from deployments.domain.spec import spec_from_json
 from deployments.domain.states import OperationKind
-from deployments.ledger import audit
+from deployments.ledger import audit, transitions
 from deployments.models import ActivePull, Deployment, Operation, PullProgress, PullWaiter
 from deployments.policies import Action, require
+from deployments.selectors.models import volumes_without
+
+
+@command(Action.PULL)
+def pull_again(actor: Actor, *, deployment_id: int) -> list[Operation]:
+    """Pull the deployment's model onto each volume that lacked it when it was last looked at.
+
+    Raises :class:`Conflict` where none does, and while the deployment is being changed: an install or
+    an upgrade pulls by itself.
+    """
+    deployment, release = applied(actor, deployment_id, Action.PULL)
+    holder = transitions.active_change(deployment.pk)
+    if holder is not None:
+        raise Conflict(f"“{holder.title}” is under way.", remedy="It pulls what is missing by itself.")
+    missing = volumes_without(deployment)
+    if not missing:
+        raise Conflict("No volume that was looked at lacks the model.")
+    model = spec_from_json(release.spec).model
+    return [
+        ensure_pull(
+            actor,
+            deployment=deployment,
+            volume=volume,
+            pod=pod,
+            model=model.reference,
+            insecure=model.insecure,
+        )
+        for volume, pod in missing.items()
+    ]
 
 
 def ensure_pull(

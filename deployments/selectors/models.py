@@ -58,6 +58,16 @@ def served_model(deployment: Deployment) -> str:
         return ""
 
 
+def volumes_without(deployment: Deployment) -> dict[str, str]:
+    """Volume -> the pod that mounts it, for those on which the served model was not found."""
+    pods = deployment.probes.get("pods") if isinstance(deployment.probes, dict) else None
+    found: dict[str, str] = {}
+    for name, pod in (pods if isinstance(pods, dict) else {}).items():
+        if isinstance(pod, dict) and pod.get("model_present") is False and isinstance(pod.get("volume"), str):
+            found.setdefault(pod["volume"], str(name))
+    return found
+
+
 def _add_others(deployment: Deployment, models: list[StoredModel]) -> None:
     neighbours = Deployment.objects.filter(
         cluster_id=deployment.cluster_id, namespace=deployment.namespace, removed_at=None

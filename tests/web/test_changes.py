@@ -229,3 +229,27 @@ def test_an_operator_deletes_no_model(client: Client, team: Team, deployment: De
     assert "models/delete" not in html(client, f"/deployments/{deployment.pk}/?tab=model")
     where = f"/deployments/{deployment.pk}/models/delete?model=deepseek-r1%3A1.5b"
     assert client.post(where, {"confirm": "deepseek-r1:1.5b"}).status_code == 403
+
+
+def test_a_model_that_is_missing_is_pulled_from_the_page(
+    signed_in: Client, deployment: Deployment, sent
+) -> None:
+    applied(deployment)
+    here = f"/deployments/{deployment.pk}/"
+    assert signed_in.post(f"{here}models/pull").status_code == 409
+    pods = {
+        "r1-server-0": {"model_present": True, "volume": "claim:a"},
+        "r1-server-1": {"model_present": False, "volume": "claim:b"},
+        "r1-server-2": {"model_present": False, "volume": "claim:b"},
+    }
+    Deployment.objects.filter(pk=deployment.pk).update(probes={"pods": pods})
+    assert "Onto 1 volume;" in html(signed_in, f"{here}?tab=model")
+    answer = signed_in.post(f"{here}models/pull")
+    pull = Operation.objects.get(kind=OperationKind.PULL)
+    assert answer["Location"] == f"/operations/{pull.pk}/"
+    assert (pull.request["volume"], pull.request["pod"]) == ("claim:b", "r1-server-1")
+    signed_in.post(f"{here}models/pull")
+    assert Operation.objects.filter(kind=OperationKind.PULL).count() == 1, "one pull for each volume"
+    rows.operation(deployment, OperationKind.UPGRADE)
+    assert "models/pull" not in html(signed_in, f"{here}?tab=model")
+    assert signed_in.post(f"{here}models/pull").status_code == 409
