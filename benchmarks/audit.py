@@ -167,8 +167,9 @@ def fill(count: int) -> None:
 
     from deployments.ledger import audit
     from deployments.ledger.audit_values import GENESIS, chain
-    from deployments.models import AuditEntry, AuditHead, Team
+    from deployments.models import AuditEntry, AuditHead, Team, User
 
+    User.objects.bulk_create(User(username=f"person-{number}") for number in range(300))
     AuditHead.objects.update(sequence=0, hash=GENESIS)
     team = Team.objects.get().pk
     verbs = [

@@ -74,7 +74,7 @@ def earlier_triggers(apps, schema_editor):
     import_module("deployments.migrations.0002_ground").triggers(apps, schema_editor)
 
 
-SEARCHED = ("object_name", "actor_name", "reason")
+SEARCHED = ("object_name", "reason")
 
 
 def text_indexes(apps, schema_editor):

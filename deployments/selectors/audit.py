@@ -105,9 +105,16 @@ def narrowed(rows: QuerySet[AuditEntry], wanted: EntryFilter) -> QuerySet[AuditE
         rows = rows.filter(
             Q(object_name__icontains=wanted.text)
             | Q(reason__icontains=wanted.text)
-            | Q(actor_name__icontains=wanted.text)
+            | Q(actor_name__in=_people_like(wanted.text))
         )
     return rows
+
+
+def _people_like(text: str) -> list[str]:
+    """Names that a text may mean: of accounts that have it in theirs, and itself for one that is gone. Few
+    names of many entries are found faster than a part of a name in every entry."""
+    found = User.objects.filter(username__icontains=text).order_by("username")
+    return [text, *found.values_list("username", flat=True)[:CHOICES]]
 
 
 def _about(kind: str, pk: str) -> Q:
@@ -127,15 +134,22 @@ def _about(kind: str, pk: str) -> Q:
 def entries(
     actor: Actor, wanted: EntryFilter, *, before: int | None = None, after: int | None = None
 ) -> EntryList:
-    """A page of the filtered entries: those before a sequence, or those right after one."""
+    """A page of the filtered entries: those before a sequence, or those right after one.
+
+    A list of a span of time is in the order of time, which is an index of its own; any other in that of
+    the chain. They differ only where a clock was wrong.
+    """
     rows = narrowed(visible(actor), wanted)
+    keys = ["at", "sequence"] if wanted.since or wanted.until else ["sequence"]
     if after is not None:
-        found = list(rows.filter(sequence__gt=after).order_by("sequence")[: PER_PAGE + 1])
+        onwards = _beyond(rows, keys, after, "gt")
+        found = list(onwards.order_by(*keys)[: PER_PAGE + 1])
         further, found = len(found) > PER_PAGE, found[:PER_PAGE][::-1]
         newer = found[0].sequence if found and further else None
         older = found[-1].sequence if found else None
     else:
-        found = list((rows.filter(sequence__lt=before) if before is not None else rows)[: PER_PAGE + 1])
+        onwards = _beyond(rows, keys, before, "lt") if before is not None else rows
+        found = list(onwards.order_by(*(f"-{key}" for key in keys))[: PER_PAGE + 1])
         further, found = len(found) > PER_PAGE, found[:PER_PAGE]
         newer = found[0].sequence if found and before is not None else None
         older = found[-1].sequence if found and further else None
@@ -144,6 +158,17 @@ def entries(
     else:
         count = rows.order_by()[: COUNTED + 1].count()
     return EntryList(found, min(count, COUNTED), count > COUNTED, newer, older)
+
+
+def _beyond(rows: QuerySet[AuditEntry], keys: list[str], sequence: int, way: str) -> QuerySet[AuditEntry]:
+    """Rows that stand further that ``way`` ("lt", "gt") than an entry in the order of ``keys``."""
+    if keys == ["sequence"]:
+        return rows.filter(**{f"sequence__{way}": sequence})
+    at = AuditEntry.objects.filter(sequence=sequence).values_list("at", flat=True).first()
+    if at is None:
+        return rows.filter(**{f"sequence__{way}": sequence})
+    beside = Q(at=at, **{f"sequence__{way}": sequence})
+    return rows.filter(Q(**{f"at__{way}": at}) | beside, **{f"at__{way}e": at})
 
 
 def entry(actor: Actor, sequence: int) -> AuditEntry:
