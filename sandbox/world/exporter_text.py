@@ -27,6 +27,8 @@ VARIANTS = (
     "nan",
     "xid",
     "busy",
+    "prefixed",
+    "mi200",
     "duplicated",
     "truncated",
     "huge",
@@ -38,7 +40,8 @@ VARIANTS = (
 """hostname: the host label of releases after 4.8.2. pod_hostname: the host is the exporter's pod. old_names: the 1.x
 namespace. no_profiling: no DCGM_FI_PROF_ metrics. empty_labels: an idle GPU has pod="" and the like. no_pods: without
 --kubernetes. no_metrics: no metric of a GPU at all. sentinels: blanks
-as numbers. nan: NaN and +Inf. xid: the first GPU reports XID 79. busy: every GPU that a pod holds is at work. The others
+as numbers. nan: NaN and +Inf. xid: the first GPU reports XID 79. busy: every GPU that a pod holds is at work. prefixed,
+mi200: AMD's names with a prefix, and those of the generation before. The others
 spoil the page as a whole: each line twice, cut in the middle, endless lines, 500, a proxy's page, nothing listens, no answer.
 """
 SPOILING = frozenset(("duplicated", "truncated", "huge", "error", "html", "refused", "hanging"))
@@ -286,9 +289,10 @@ _AMD: tuple[tuple[str, str, Callable[[Reading], str]], ...] = (
 )
 
 
-def _amd_labels(reading: Reading, host: str) -> Labels:
+def _amd_labels(reading: Reading, host: str, variants: Collection[str]) -> Labels:
     device = reading.device
-    namespace, pod, container = device.pod or ("", "", "")
+    nobody = device.pod is None or "no_pods" in variants
+    namespace, pod, container = ("", "", "") if nobody or device.pod is None else device.pod
     return [
         ("card_model", "102-G30211-0C"),
         ("card_series", device.model.product),
@@ -311,23 +315,33 @@ def _amd_labels(reading: Reading, host: str) -> Labels:
     ]
 
 
+_MI200 = {
+    "gpu_package_power": "gpu_average_package_power",
+    "gpu_junction_temperature": "gpu_edge_temperature",
+}
+AMD_PREFIX = "amd_"
+
+
+def _amd_name(name: str, variants: Collection[str]) -> str:
+    shown = _MI200.get(name, name) if "mi200" in variants else name
+    return AMD_PREFIX + shown if "prefixed" in variants else shown
+
+
 def amd_series(
-    readings: Sequence[Reading], host: str, names: Collection[str] = ()
+    readings: Sequence[Reading], host: str, variants: Collection[str] = ()
 ) -> Iterator[tuple[str, Labels, str]]:
-    """(name, labels, value) of every series, metric by metric; names: only these."""
-    if not names or "gpu_nodes_total" in names:
-        yield "gpu_nodes_total", [("hostname", host)], str(len(readings))
-    for name, _, value in _AMD:
-        if not names or name in names:
-            for reading in readings:
-                yield name, _amd_labels(reading, host), value(reading)
+    """(name, labels, value) of every series, metric by metric."""
+    yield _amd_name("gpu_nodes_total", variants), [("hostname", host)], str(len(readings))
+    for name, _, value in _AMD if "no_metrics" not in variants else ():
+        for reading in readings:
+            yield _amd_name(name, variants), _amd_labels(reading, host, variants), value(reading)
 
 
-def amd_text(readings: Sequence[Reading], host: str) -> str:
+def amd_text(readings: Sequence[Reading], host: str, variants: Collection[str] = ()) -> str:
     """The page of a node's AMD exporter. Empty pod labels mean an idle GPU."""
-    help_of = {name: text for name, text, _ in _AMD}
+    help_of = {_amd_name(name, variants): text for name, text, _ in _AMD}
     lines, last = [], ""
-    for name, labels, value in amd_series(readings, host):
+    for name, labels, value in amd_series(readings, host, variants):
         if name != last:
             text = help_of.get(name, "Number of GPUs in the machine")
             lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge"]

@@ -95,9 +95,8 @@ class Exporter:
         return name_of(self.process.pod) if "pod_hostname" in variants else self.process.node
 
     def _text(self, variants: Collection[str]) -> str:
-        # AMD's exporter has one form.
         if self.amd:
-            return amd_text(self._readings(variants), self.process.node)
+            return amd_text(self._readings(variants), self.process.node, variants)
         return nvidia_text(self._readings(variants), self._host(variants), variants)
 
     def series(self) -> Iterator[tuple[str, Labels, str]]:
@@ -106,7 +105,7 @@ class Exporter:
         if variants & SPOILING:
             return iter(())
         if self.amd:
-            return amd_series(self._readings(variants), self.process.node)
+            return amd_series(self._readings(variants), self.process.node, variants)
         return nvidia_series(self._readings(variants), self._host(variants), variants)
 
 

@@ -17,7 +17,8 @@ watch_close        running watches end at once, new ones as well
 image_pull_error   text: image pulls fail
 crash_loop         code (1), text, seconds (1): containers exit
 oom                seconds (1): containers are OOMKilled
-no_gpu             node: the device plugin is gone, nothing allocatable
+no_gpu             node, left (0): so many GPUs stay allocatable, as without the device plugin or with broken devices
+node_labels        node, labels: name -> value, or null to take one away; as they were when this is switched off
 node_not_ready     node: the kubelet is silent
 node_lost          node: its object is gone, its pods follow; it comes back empty when this is switched off
 node_pressure      node, type (MemoryPressure, DiskPressure or PIDPressure): its condition and its taint
@@ -70,6 +71,7 @@ NAMES = (
     "crash_loop",
     "oom",
     "no_gpu",
+    "node_labels",
     "node_not_ready",
     "node_lost",
     "node_pressure",
@@ -150,6 +152,13 @@ def _check_choice(name: str, params: dict[str, Any]) -> None:
             raise FaultError(f"{member} must be one of: {', '.join(choices)}")
 
 
+def _check_labels(labels: Any) -> None:
+    if not isinstance(labels, dict) or not all(
+        value is None or isinstance(value, str) for value in labels.values()
+    ):
+        raise FaultError("labels must be an object of texts, or null to take one away")
+
+
 def _check_variants(wanted: Any) -> None:
     listed = [wanted] if isinstance(wanted, str) else wanted
     if not isinstance(listed, list) or not listed or any(entry not in VARIANTS for entry in listed):
@@ -190,7 +199,9 @@ class Faults:
         if name == "prometheus":
             _check_prometheus(params)
         _check_choice(name, params)
-        for member in ("seconds", "at", "after_bytes", "code", "retry_after", "megabytes"):
+        if name == "node_labels":
+            _check_labels(params.get("labels"))
+        for member in ("seconds", "at", "after_bytes", "code", "retry_after", "megabytes", "left"):
             if member in params and (
                 isinstance(params[member], bool) or not isinstance(params[member], int | float)
             ):

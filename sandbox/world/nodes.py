@@ -5,7 +5,7 @@ NVIDIA GPU feature discovery (internal/lm/nvml.go), AMD node labeller, node feat
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -261,12 +261,12 @@ class Nodes:
             source = "kubelet" if ready else "node-controller"
             self.recorder.event(node, "Normal", reason, f"Node {name} status is now: {reason}", source)
 
-    def set_devices(self, name: str, present: bool) -> None:
-        """With the device plugin gone a node offers no GPUs: capacity stays listed, allocatable is 0."""
+    def set_devices(self, name: str, left: int | None) -> None:
+        """How many GPUs a node offers, None for all: capacity stays listed, what is missing is not allocatable."""
         spec = self.specs.get(name)
         if spec is None or spec.gpu is None:
             return
-        resource, value = spec.gpu.resource, str(spec.gpus if present else 0)
+        resource, value = spec.gpu.resource, str(spec.gpus if left is None else min(left, spec.gpus))
 
         def change(node: Object) -> object:
             if node["status"]["allocatable"].get(resource) == value:
@@ -275,6 +275,21 @@ class Nodes:
             return None
 
         self.store.mutate("Node", None, name, change, "status", "kubelet")
+
+    def set_labels(self, name: str, labels: Mapping[str, str | None]) -> dict[str, str | None] | None:
+        """Set labels, take away those that are None. Returns what undoes it; None without such a node."""
+        before: dict[str, str | None] = {}
+
+        def change(node: Object) -> None:
+            found = node["metadata"].setdefault("labels", {})
+            for key, value in labels.items():
+                before[key] = found.get(key)
+                if value is None:
+                    found.pop(key, None)
+                else:
+                    found[key] = value
+
+        return before if self.store.mutate("Node", None, name, change) is not None else None
 
     def set_pressure(self, name: str, type_: str, under: bool) -> None:
         """A condition such as DiskPressure, as the kubelet reports it."""

@@ -45,6 +45,7 @@ class Reactions:
         self._tainted: dict[str, tuple[str, str]] = {}
         self._quotas: set[str] = set()
         self._cordoned: set[str] = set()
+        self._labels: dict[str, dict[str, str | None]] = {}
 
     def changed(self, name: str) -> None:
         self.world.watch_faults.changed(self.world.faults, name)
@@ -64,7 +65,20 @@ class Reactions:
     def _no_gpu(self, fault: Fault | None) -> None:
         gone = self._nodes(fault)
         for name in self.world.nodes.specs:
-            self.world.nodes.set_devices(name, name not in gone)
+            left = int(fault.number("left", 0)) if fault is not None and name in gone else None
+            self.world.nodes.set_devices(name, left)
+
+    def _node_labels(self, fault: Fault | None) -> None:
+        """Labels as they were, then those of the fault."""
+        for name, labels in self._labels.items():
+            self.world.nodes.set_labels(name, labels)
+        self._labels.clear()
+        if fault is None:
+            return
+        for name in self._nodes(fault):
+            before = self.world.nodes.set_labels(name, fault.params["labels"])
+            if before is not None:
+                self._labels[name] = before
 
     def _node_not_ready(self, fault: Fault | None) -> None:
         world = self.world

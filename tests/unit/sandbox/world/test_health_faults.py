@@ -188,6 +188,50 @@ def test_nodes_under_pressure_and_cordoned(cluster: RunningSandbox) -> None:
     assert "unschedulable" not in (node(cluster, name) or {})["spec"] and taints() == []
 
 
+def test_labels_of_nodes_and_broken_devices(cluster: RunningSandbox) -> None:
+    name, driver = "practice-gpu-1", "nvidia.com/cuda.driver-version.full"
+
+    def labels() -> Object:
+        found: Object = (node(cluster, name) or {})["metadata"]["labels"]
+        return found
+
+    before = labels()
+    cluster.faults(
+        "node_labels", node=name, labels={driver: "470.10.1", "nvidia.com/gpu.product": None, "x": "1"}
+    )
+    now = labels()
+    assert (now[driver], now["x"]) == ("470.10.1", "1") and "nvidia.com/gpu.product" not in now
+    cluster.faults("node_labels", node=name, labels={"y": "2"})
+    assert labels() == {**before, "y": "2"}
+    cluster.clear_faults()
+    assert labels() == before
+    assert cluster.faults("node_labels", labels={"x": 1})[0] == 400
+    cluster.faults("no_gpu", node=name, left=1)
+    state = (node(cluster, name) or {})["status"]
+    assert (state["capacity"]["nvidia.com/gpu"], state["allocatable"]["nvidia.com/gpu"]) == ("4", "1")
+    cluster.clear_faults()
+    assert (node(cluster, name) or {})["status"]["allocatable"]["nvidia.com/gpu"] == "4"
+
+
+def test_names_of_amd_exporters() -> None:
+    path = "/api/v1/namespaces/kube-amd-gpu/pods"
+    with running_sandbox(world=True, scenario="amd", speed=200) as cluster:
+
+        def page() -> str:
+            for pod in cluster.request("GET", path)[2]["items"]:
+                code, _, text = cluster.request("GET", f"{path}/{pod['metadata']['name']}:5000/proxy/metrics")
+                if code == 200:
+                    return str(text)
+            return ""
+
+        plain = until("AMD's page", page)
+        assert "\ngpu_junction_temperature{" in plain and 'card_series="AMD Instinct MI300X OAM"' in plain
+        cluster.faults("gpu_exporter", variant=["mi200", "prefixed"])
+        other = page()
+        assert "\namd_gpu_edge_temperature{" in other and "\namd_gpu_average_package_power{" in other
+        assert "_junction_" not in other and "\ngpu_" not in other
+
+
 def test_a_node_that_is_lost_and_comes_back(cluster: RunningSandbox) -> None:
     name = make(cluster)
     where = (pod(cluster, name) or {})["spec"]["nodeName"]
