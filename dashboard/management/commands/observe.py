@@ -6,6 +6,7 @@ import signal
 from types import FrameType
 from typing import Any
 
+from django.core.checks import Tags
 from django.core.management.base import BaseCommand
 
 from deployments.observer.service import Observer
@@ -17,6 +18,8 @@ class Command(BaseCommand):
         "Several may run: they share the clusters among them."
     )
     requires_migrations_checks = True
+    # What concerns this process. The checks of addresses would load every view, for nothing.
+    requires_system_checks = (Tags.compatibility, Tags.database, Tags.files, Tags.security)
 
     def handle(self, *args: Any, **options: Any) -> None:
         observer = Observer()
