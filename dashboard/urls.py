@@ -24,6 +24,7 @@ urlpatterns = [
     path("deployments/", include("dashboard.views.logs")),
     path("gpus/", include("dashboard.views.gpus")),
     path("operations/", include("dashboard.views.operations")),
+    path("approvals/", include("dashboard.views.approvals")),
     path("teams/", include("dashboard.views.teams")),
     path("users/", include("dashboard.views.users")),
     path("join/", include("dashboard.views.join")),

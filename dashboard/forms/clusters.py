@@ -13,6 +13,7 @@ from dashboard.forms.lines import read_names
 from deployments.domain.errors import InvalidInput
 from deployments.domain.names import require_namespace_patterns
 from deployments.domain.quota import NAMES, Limits, read_amount, read_hosts, words
+from deployments.domain.states import Approver
 from deployments.models import ClusterGrant, Team
 
 HOSTS = ("model_registries", "image_registries")
@@ -179,13 +180,36 @@ class GrantForm(forms.Form):
         _("Image registries"), _("Hosts such as docker.io, parted by blanks; empty is any.")
     )
 
+    approver = forms.ChoiceField(
+        label=_("Needs a yes from"),
+        required=False,
+        choices=[
+            (Approver.NOBODY, _("Nobody")),
+            (Approver.OWNER, _("Another owner of the team")),
+            (Approver.ADMIN, _("A site admin")),
+        ],
+    )
+    approve_over_gpus = forms.IntegerField(
+        label=_("Only for more GPUs than"),
+        required=False,
+        min_value=0,
+        max_value=100_000,
+        help_text=_("Empty is every request that takes more than before."),
+    )
+
     def __init__(
         self, *args: Any, teams: Any = None, grant: ClusterGrant | None = None, **kwargs: Any
     ) -> None:
         if grant is not None:
             bounds = {name: words(name, amount) for name, amount in grant.quota.items() if name in NAMES}
             hosts = {name: " ".join(getattr(grant, name)) for name in HOSTS}
-            kwargs["initial"] = {"namespaces": grant.namespaces, **bounds, **hosts}
+            kwargs["initial"] = {
+                "namespaces": grant.namespaces,
+                "approver": grant.approver,
+                "approve_over_gpus": grant.approve_over_gpus,
+                **bounds,
+                **hosts,
+            }
         super().__init__(*args, **kwargs)
         field = self.fields["team"]
         assert isinstance(field, forms.ModelChoiceField)
@@ -206,6 +230,8 @@ class GrantForm(forms.Form):
             quota={name: amount for name, amount in amounts.items() if amount is not None},
             model_registries=read_hosts("model_registries", read_names(given["model_registries"])),
             image_registries=read_hosts("image_registries", read_names(given["image_registries"])),
+            approver=Approver(given["approver"]),
+            approve_over_gpus=given["approve_over_gpus"],
         )
 
 

@@ -51,3 +51,14 @@ def quota_rows(grant: ClusterGrant, used: Amounts) -> list[QuotaRow]:
             )
         )
     return rows
+
+
+def demand_words(stored: object) -> str:
+    """What a stack takes, in one line: "2 GPUs, 8 CPU, 32Gi memory, 50Gi storage"."""
+    taken = from_json(stored, missing=0)
+    parts = [
+        f"{words(name, amount)} {LABELS[name] if name in ('gpus', 'cpu') else str(LABELS[name]).lower()}"
+        for name in NAMES
+        if name != "deployments" and (amount := getattr(taken, name))
+    ]
+    return ", ".join(parts)

@@ -120,6 +120,8 @@ def _words(row: ClusterGrant) -> dict[str, object]:
     said |= {
         name: hosts for name in ("model_registries", "image_registries") if (hosts := getattr(row, name))
     }
+    if row.approver:
+        said |= {"approver": row.approver, "approve_over_gpus": row.approve_over_gpus}
     return said
 
 

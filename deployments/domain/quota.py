@@ -15,6 +15,7 @@ from decimal import ROUND_CEILING, Decimal
 from deployments.domain.errors import Conflict, InvalidInput
 from deployments.domain.quantities import format_bytes, format_cpu, parse_amount
 from deployments.domain.spec import AutoscalingSpec, GpuVendor, StackSpec, StorageMode
+from deployments.domain.states import Approver
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,14 @@ class OverQuota(Conflict):
 @dataclass(frozen=True)
 class Limits:
     """What a grant bounds beside namespaces. ``quota`` by the names of :class:`Amounts`; the lists name
-    hosts, and an empty one allows any."""
+    hosts, and an empty one allows any. ``approver`` has to agree to what takes more GPUs than
+    ``approve_over_gpus``, or to everything where that is None."""
 
     quota: dict[str, int] = field(default_factory=dict)
     model_registries: list[str] = field(default_factory=list)
     image_registries: list[str] = field(default_factory=list)
+    approver: Approver = Approver.NOBODY
+    approve_over_gpus: int | None = None
 
 
 def read_hosts(name: str, given: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from django.db.models import Count, Q
 from deployments.domain.actors import Actor
 from deployments.domain.states import ACTIVE, EPHEMERAL, Health
 from deployments.selectors import scope
+from deployments.selectors.approvals import waiting_for
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ TROUBLE = (Health.FAILED, Health.MISSING, Health.DEGRADED)
 
 
 def shell_counts(actor: Actor) -> ShellCounts:
-    """Three queries, whatever the fleet's size."""
+    """Four queries, whatever the fleet's size."""
     fleet = (
         scope.deployments(actor)
         .filter(removed_at=None)
@@ -33,7 +34,12 @@ def shell_counts(actor: Actor) -> ShellCounts:
         all=Count("pk", distinct=True), simulated=Count("pk", filter=Q(simulated=True), distinct=True)
     )
     running = scope.operations(actor).filter(state__in=ACTIVE).exclude(kind__in=EPHEMERAL).count()
-    shown = {"overview": fleet["ill"], "deployments": fleet["all"], "operations": running}
+    shown = {
+        "overview": fleet["ill"],
+        "deployments": fleet["all"],
+        "operations": running,
+        "approvals": waiting_for(actor),
+    }
     return ShellCounts(
         shown={name: value for name, value in shown.items() if value},
         all_simulated=bool(clusters["all"]) and clusters["all"] == clusters["simulated"],
