@@ -9,7 +9,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from deployments.domain.states import Role
-from deployments.policies import NEEDS, Action
+from deployments.policies import NEEDS, SITE, Action
 
 ROLE_WORDS: dict[Role, str | Promise] = {
     Role.VIEWER: _("Viewer"),
@@ -36,6 +36,16 @@ ACTION_WORDS: dict[Action, str | Promise] = {
     Action.UNINSTALL_WITH_DATA: _("Uninstall with the model data"),
     Action.FORCE_CONFLICTS: _("Take over fields from another manager"),
     Action.MANAGE_TEAM: _("Manage members and invitations"),
+    Action.SHARE_PROFILE: _("Share profiles for use"),
+    Action.SHARE_FOR_EDITING: _("Share profiles for editing"),
+    Action.ASK_FOR_CATALOG: _("Ask for a place in the catalog"),
+    Action.APPROVE: _("Agree to requests of others"),
+}
+SITE_WORDS: dict[Action, str | Promise] = {
+    Action.MANAGE_CLUSTERS: _("Connect clusters, grant them to teams, set quotas"),
+    Action.MANAGE_TEAMS: _("Make teams"),
+    Action.MANAGE_USERS: _("Manage accounts and site roles"),
+    Action.PUBLISH_PROFILE: _("Publish profiles in the catalog"),
 }
 
 
@@ -54,3 +64,14 @@ def role_table() -> list[RoleRow]:
         RoleRow(ACTION_WORDS.get(action, str(action)), [role.rank >= needed.rank for role in Role])
         for action, needed in ordered
     ]
+
+
+def role_document() -> str:
+    """The table as Markdown, for docs/roles.md."""
+    names = [str(ROLE_WORDS[role]) for role in Role]
+    lines = [f"| may | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
+    lines += [
+        f"| {row.words} | {' | '.join('yes' if one else '-' for one in row.may)} |" for row in role_table()
+    ]
+    site = [f"- {SITE_WORDS.get(action, action)}" for action in SITE]
+    return "\n".join([*lines, "", "A site admin may all of that in every team, and besides:", "", *site, ""])
