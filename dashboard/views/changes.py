@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import path, reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from dashboard.access import actor
 from dashboard.forms.changes import ReasonForm, RestartForm, ScaleForm
@@ -30,7 +30,7 @@ from deployments.domain.spec import StackSpec, spec_from_json
 from deployments.models import Operation
 from deployments.policies import Action
 from deployments.selectors import deployments as selector
-from deployments.selectors.models import stored_models
+from deployments.selectors.models import stored_models, volumes_without
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -121,11 +121,24 @@ def delete_model(request: HttpRequest, pk: int) -> HttpResponse:
     )
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def pull(request: HttpRequest, pk: int) -> HttpResponse:
     """Pull the model where it is missing."""
-    begun = pull_again(actor(request), deployment_id=pk)
-    return HttpResponseRedirect(reverse("operation", args=[begun[0].pk]))
+    who = actor(request)
+    row, release = applied(who, pk, Action.PULL)
+    form = ReasonForm(request.POST if request.method == "POST" else None)
+    values = {
+        "deployment": row,
+        "model": spec_from_json(release.spec).model.reference,
+        "lacking": len(volumes_without(row)),
+    }
+    return _asked(
+        request,
+        form,
+        "deployments/pull.html",
+        values,
+        lambda given: pull_again(who, deployment_id=pk, **given)[0],
+    )
 
 
 def _asked(

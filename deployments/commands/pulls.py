@@ -20,7 +20,7 @@ from deployments.selectors.models import volumes_without
 
 
 @command(Action.PULL)
-def pull_again(actor: Actor, *, deployment_id: int) -> list[Operation]:
+def pull_again(actor: Actor, *, deployment_id: int, reason: str = "") -> list[Operation]:
     """Pull the deployment's model onto each volume that lacked it when it was last looked at.
 
     Raises :class:`Conflict` where none does, and while the deployment is being changed: an install or
@@ -42,6 +42,7 @@ def pull_again(actor: Actor, *, deployment_id: int) -> list[Operation]:
             pod=pod,
             model=model.reference,
             insecure=model.insecure,
+            reason=reason,
         )
         for volume, pod in missing.items()
     ]
@@ -57,6 +58,7 @@ def ensure_pull(
     insecure: bool,
     expected: int = 0,
     waiter: Operation | None = None,
+    reason: str = "",
 ) -> Operation:
     """The pull of ``model`` onto ``volume``: the one that runs, else a new one.
 
@@ -66,7 +68,7 @@ def ensure_pull(
     require(actor, Action.PULL, of_deployment(deployment))
     with transaction.atomic():
         running = _running(deployment, volume, model)
-        operation = running or _begin(actor, deployment, volume, pod, model, insecure, expected)
+        operation = running or _begin(actor, deployment, volume, pod, model, insecure, expected, reason)
         if waiter is not None:
             PullWaiter.objects.get_or_create(pull=operation, operation=waiter)
     return operation
@@ -89,6 +91,7 @@ def _begin(
     model: str,
     insecure: bool,
     expected: int,
+    reason: str,
 ) -> Operation:
     try:
         with transaction.atomic():
@@ -98,6 +101,7 @@ def _begin(
                 deployment,
                 f"Pull {model}",
                 request={"model": model, "insecure": insecure, "volume": volume, "pod": pod},
+                reason=reason,
             )
             ActivePull.objects.create(
                 cluster_id=deployment.cluster_id, volume=volume, model=model, operation=operation
@@ -116,6 +120,7 @@ def _begin(
                 Action.PULL,
                 of_deployment(deployment),
                 operation_id=operation.pk,
+                reason=operation.reason,
                 after={"model": model, "volume": volume},
             )
     except IntegrityError:

@@ -243,11 +243,13 @@ def test_a_model_that_is_missing_is_pulled_from_the_page(
         "r1-server-2": {"model_present": False, "volume": "claim:b"},
     }
     Deployment.objects.filter(pk=deployment.pk).update(probes={"pods": pods})
-    assert "Onto 1 volume;" in html(signed_in, f"{here}?tab=model")
-    answer = signed_in.post(f"{here}models/pull")
+    assert "1 volume lacks it." in html(signed_in, f"{here}?tab=model")
+    assert "onto 1 volume." in html(signed_in, f"{here}models/pull")
+    answer = signed_in.post(f"{here}models/pull", {"reason": "a new disk"})
     pull = Operation.objects.get(kind=OperationKind.PULL)
     assert answer["Location"] == f"/operations/{pull.pk}/"
     assert (pull.request["volume"], pull.request["pod"]) == ("claim:b", "r1-server-1")
+    assert AuditEntry.objects.get(action="model.pull").reason == "a new disk"
     signed_in.post(f"{here}models/pull")
     assert Operation.objects.filter(kind=OperationKind.PULL).count() == 1, "one pull for each volume"
     rows.operation(deployment, OperationKind.UPGRADE)
