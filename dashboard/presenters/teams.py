@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from deployments.domain.states import Role
+from deployments.domain.states import Role, SiteRole
 from deployments.policies import NEEDS, SITE, Action
 
 ROLE_WORDS: dict[Role, str | Promise] = {
@@ -46,6 +46,9 @@ SITE_WORDS: dict[Action, str | Promise] = {
     Action.MANAGE_TEAMS: _("Make teams"),
     Action.MANAGE_USERS: _("Manage accounts and site roles"),
     Action.PUBLISH_PROFILE: _("Publish profiles in the catalog"),
+    Action.VERIFY_AUDIT: _("Verify the audit"),
+    Action.EXPORT_AUDIT: _("Export the audit"),
+    Action.KEEP_AUDIT: _("Decide how long the audit is kept"),
 }
 
 
@@ -73,5 +76,8 @@ def role_document() -> str:
     lines += [
         f"| {row.words} | {' | '.join('yes' if one else '-' for one in row.may)} |" for row in role_table()
     ]
-    site = [f"- {SITE_WORDS.get(action, action)}" for action in SITE]
-    return "\n".join([*lines, "", "A site admin may all of that in every team, and besides:", "", *site, ""])
+    admin = [f"- {SITE_WORDS[action]}" for action in SITE]
+    auditor = [f"- {SITE_WORDS[action]}" for action, role in SITE.items() if role is SiteRole.AUDITOR]
+    lines += ["", "A site admin may all of that in every team, and besides:", "", *admin]
+    lines += ["", "An auditor sees everything, chats with nothing, and may:", "", *auditor, ""]
+    return "\n".join(lines)
