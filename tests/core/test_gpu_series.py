@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from celery import current_app
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from deployments import tasks
 from deployments.domain.actors import Actor
 from deployments.domain.gpu_series import Mark, MarkKind, Rolled, unpack
 from deployments.domain.gpus import Figure, Resolution
 from deployments.gateways.metrics import GpuReading
+from deployments.ledger.queue import FORGET_SERIES_TASK, ROLL_UP_TASK, SAMPLE_TASK
 from deployments.models import Cluster, GpuDevice, GpuRollUp, GpuSampling, GpuSeries
 from deployments.observer.sampling import next_turn, sample_due
 from deployments.selectors import gpu_charts
@@ -186,6 +190,15 @@ def test_devices_that_claim_one_uuid_are_two(cluster: Cluster) -> None:
     assert sorted(GpuDevice.objects.values_list("key", "node")) == [("GPU-0", "n"), ("m/GPU-0", "m")]
 
 
+def test_of_pods_that_share_a_device_ours_comes_first(cluster: Cluster) -> None:
+    shared = replace(reading(0, 5.0), holders=(("other", "notebook"), ("llm", "r1-server-0")))
+    rows = gpu_rows.distinct([shared])
+    gpu_rows.write(cluster.pk, rows, None, {}, {("llm", "r1-server-0"): None}, START, START)  # type: ignore[dict-item]
+    device = GpuDevice.objects.get()
+    assert (device.pod_namespace, device.pod_name) == ("llm", "r1-server-0")
+    assert device.shared_with == ["other/notebook"]
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sent: list[int] = []
@@ -208,3 +221,11 @@ def test_each_cluster_has_its_turn_every_fifteen_seconds(cluster: Cluster, asked
     assert (
         state.due_at == datetime(2026, 3, 1, 12, 1, 15, tzinfo=UTC) == next_turn(now + timedelta(seconds=60))
     )
+
+
+def test_workers_know_the_tasks_by_their_names(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "close_old_connections", lambda: None)  # the test's transaction needs its own
+    assert tasks.sample_gpus.name == SAMPLE_TASK
+    for name, argument in ((SAMPLE_TASK, cluster.pk), (ROLL_UP_TASK, 0), (FORGET_SERIES_TASK, 0)):
+        current_app.tasks[name](argument)
+    assert GpuRollUp.objects.count() == 2

@@ -39,6 +39,7 @@ from tests.sandbox_server import RunningSandbox, running_sandbox
 pytestmark = pytest.mark.django_db
 
 LIMITED = "limited-token"
+SOMEBODY = Actor(None, "somebody", site_role=SiteRole.AUDITOR)
 PAST_EVERY_PAUSE = timedelta(minutes=5)
 
 
@@ -76,7 +77,7 @@ def round_of(cluster: Cluster) -> tuple[datetime, ClusterGpus]:
     now = before + PAST_EVERY_PAUSE if before else timezone.now()
     begin_new(now)
     assert sample(cluster.pk, now)
-    (known,) = gpus.cluster_gpus(Actor(None, "a", site_role=SiteRole.ADMIN), now, cluster.pk)
+    (known,) = gpus.cluster_gpus(SOMEBODY, now, cluster.pk)
     return now, known
 
 
@@ -107,6 +108,8 @@ def test_exporters_are_asked_where_prometheus_has_nothing(cluster: Cluster, shar
     assert busy.product == "NVIDIA A100-SXM4-80GB" and busy.driver and busy.sampled_at == now
     assert busy.memory_total == 80 * 1024**3 and busy.memory_used and busy.error == ""
     assert busy.utilisation == 0.0 and busy.power and busy.temperature
+    seen = gpus.cluster_gpus(SOMEBODY, now + timedelta(seconds=61), cluster.pk)[0]
+    assert seen.why is not None and seen.why.reason is NoData.STALE and not seen.fresh
     amd = GpuDevice.objects.filter(vendor="amd").first()
     assert amd is not None and amd.memory_total and amd.power and amd.temperature and amd.source == "amd"
     series = GpuSeries.objects.get(device=busy)

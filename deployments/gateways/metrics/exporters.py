@@ -115,9 +115,11 @@ def ask_exporter(
     Its node is the one that the pod runs on, whatever host its page names. Raises a ClusterError, also
     for an answer that is no page of metrics; ``answered`` holds its first words.
     """
-    path = proxy_path(pod.namespace, "pods", pod.name, "http", pod.port, "metrics")
     tried = f"read the metrics of {pod.namespace}/{pod.name}"
-    status, body = client.request_through("GET", path, limit=MAX_PAGE, read_timeout=within, total=within)
+    status, body = _get(client, pod, "http", within)
+    if status == 400 and b"HTTPS server" in body:
+        # Go's server says so; the exporter's web configuration has a certificate.
+        status, body = _get(client, pod, "https", within)
     if status != 200:
         raise ServerFault(
             "The GPU exporter does not give its metrics.",
@@ -134,6 +136,11 @@ def ask_exporter(
             retryable=False,
         )
     return readings(page.series, node_of=(lambda _: pod.node) if pod.node else host_of)
+
+
+def _get(client: ClusterClient, pod: ExporterPod, scheme: str, within: float) -> tuple[int, bytes]:
+    path = proxy_path(pod.namespace, "pods", pod.name, scheme, pod.port, "metrics")
+    return client.request_through("GET", path, limit=MAX_PAGE, read_timeout=within, total=within)
 
 
 def _map(value: object) -> dict[str, Any]:
