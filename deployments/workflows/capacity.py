@@ -6,15 +6,14 @@ what it takes of its node.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deployments.domain.errors import ClusterForbids, Expired, InvalidInput, ObjectMissing
-from deployments.domain.fit import Neighbours, Node, PodShape, node_of
-from deployments.domain.fit.matching import repels, selects
-from deployments.domain.pod_requests import GPU_RESOURCES, Amounts, add_amounts, effective_requests
+from deployments.domain.fit import Neighbours, Node, PodShape, PodSums, node_of
 from deployments.gateways.kubernetes import ClusterClient, ObjectRef, ResourceKind
 
 NODE = ResourceKind("v1", "Node")
@@ -28,6 +27,8 @@ LONGEST = 30.0
 
 Pod = Mapping[str, Any]
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Capacity:
@@ -40,62 +41,6 @@ class Capacity:
     neighbours: tuple[Neighbours, ...] = ()
     waiting: int = 0
     grows: str = ""
-
-
-@dataclass
-class _Sums:
-    """What is kept of pods while their pages go by."""
-
-    shapes: Sequence[PodShape]
-    held: dict[str, Amounts] = field(default_factory=dict)
-    pods: dict[str, int] = field(default_factory=dict)
-    unreadable: set[str] = field(default_factory=set)
-    waiting: int = 0
-    wanted: list[set[str]] = field(default_factory=list)
-    avoided: list[list[set[str]]] = field(default_factory=list)
-    repelled: list[set[tuple[str, str]]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        for shape in self.shapes:
-            self.wanted.append(set())
-            self.avoided.append([set() for _ in shape.anti_affinity])
-            self.repelled.append(set())
-
-    def add(self, pod: Pod) -> None:
-        spec = pod.get("spec") or {}
-        node = str(spec.get("nodeName") or "")
-        try:
-            asked = effective_requests(pod)
-        except InvalidInput:
-            self.unreadable.add(node)
-            return
-        if not node:
-            self.waiting += any(asked.get(name) for name in GPU_RESOURCES)
-            return
-        add_amounts(self.held.setdefault(node, {}), asked)
-        self.pods[node] = self.pods.get(node, 0) + 1
-        self._compare(pod, spec, node)
-
-    def _compare(self, pod: Pod, spec: Mapping[str, Any], node: str) -> None:
-        metadata = pod.get("metadata") or {}
-        labels, home = metadata.get("labels") or {}, str(metadata.get("namespace", ""))
-        against = (spec.get("affinity") or {}).get("podAntiAffinity") or {}
-        for index, shape in enumerate(self.shapes):
-            if shape.affinity and all(
-                selects(term, shape.namespace, labels, home) for term in shape.affinity
-            ):
-                self.wanted[index].add(node)
-            for term, names in zip(shape.anti_affinity, self.avoided[index], strict=True):
-                if selects(term, shape.namespace, labels, home):
-                    names.add(node)
-            if against:
-                self.repelled[index].update((key, node) for key in repels(against, home, shape))
-
-    def neighbours(self) -> tuple[Neighbours, ...]:
-        return tuple(
-            Neighbours(frozenset(wanted), tuple(frozenset(names) for names in avoided), frozenset(repelled))
-            for wanted, avoided, repelled in zip(self.wanted, self.avoided, self.repelled, strict=True)
-        )
 
 
 def read_capacity(
@@ -117,7 +62,7 @@ def read_capacity(
         bare = [node for page in client.list_pages(NODE) for node in _nodes(page.items)]
     except ClusterForbids as refusal:
         return refusal
-    sums = _Sums(shapes)
+    sums = PodSums(shapes)
     unseen = _read_pods(client, sums, leave_out, time.monotonic() + longest, pulse)
     grows = _grows(client, bare)
     if unseen:
@@ -125,7 +70,7 @@ def read_capacity(
     nodes = tuple(
         replace(
             node,
-            requested=None if node.name in sums.unreadable else sums.held.get(node.name, {}),
+            requested=sums.on(node.name),
             pods=sums.pods.get(node.name, 0),
         )
         for node in bare
@@ -151,14 +96,14 @@ def _nodes(items: list[dict[str, Any]]) -> list[Node]:
     for item in items:
         try:
             found.append(node_of(item, {}))
-        except InvalidInput:
-            continue  # a node whose figures are no figures can take nothing
+        except (InvalidInput, AttributeError, TypeError):
+            log.warning("a node that is none was left out of the list of nodes")
     return found
 
 
 def _read_pods(
     client: ClusterClient,
-    sums: _Sums,
+    sums: PodSums,
     leave_out: Callable[[Pod], bool],
     deadline: float,
     pulse: Callable[[], None],

@@ -1,6 +1,7 @@
 """Would it fit: the scheduler's arithmetic as a pure function over plain values.
 
-    fit = replicas([node_of(raw, sums, pods), ...], shape_of(template, namespace), 2)
+    sums.add(pod) for every unfinished pod
+    fit = replicas([node_of(raw, sums.on(name), sums.pods[name]), ...], shape_of(template, namespace), 2)
     fit.answer, fit.placed, [(item.node.name, item.takes, item.reasons) for item in fit.nodes]
 
 Rules: kube-scheduler 1.36 (plugins NodeUnschedulable, TaintToleration, NodeAffinity, NodeResourcesFit,
@@ -12,6 +13,7 @@ from __future__ import annotations
 from deployments.domain.fit.filters import Reason, Why, amount
 from deployments.domain.fit.place import Answer, Fit, NodeAnswer, place, replicas
 from deployments.domain.fit.shapes import Neighbours, Node, PodShape, Taint, node_of, shape_of
+from deployments.domain.fit.sums import PodSums
 
 __all__ = [
     "Answer",
@@ -20,6 +22,7 @@ __all__ = [
     "Node",
     "NodeAnswer",
     "PodShape",
+    "PodSums",
     "Reason",
     "Taint",
     "Why",
