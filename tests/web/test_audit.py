@@ -249,3 +249,16 @@ def test_every_object_leads_to_its_history(client: Client, team: Team) -> None:
     cancelled = Subject("operation", str(operation.pk), "Install r1", team.pk)
     audit.record(PILOTHOUSE, "operation.cancel", cancelled, operation_id=operation.pk)
     assert "1 entry" in html(client, f"/audit/?object=deployment:{row.pk}")
+
+
+def test_where_a_cluster_asks_for_reasons_the_pages_say_so(client: Client, team: Team) -> None:
+    row = rows.deployment(rows.revision(team), rows.cluster("fra", reason_required=True))
+    client.force_login(rows.person("olga", team))
+    for act in ("uninstall", "upgrade"):
+        assert 'maxlength="500" required' in html(client, f"/deployments/{row.pk}/{act}")
+    for act in ("uninstall", "restart"):
+        sent = {"confirm": row.name, "data": "keep", "components": ["server"], "reason": " "}
+        answer = client.post(f"/deployments/{row.pk}/{act}", sent)
+        assert answer.status_code in (409, 422), act
+    assert "says why" in client.post(f"/deployments/{row.pk}/uninstall", sent).content.decode()
+    assert not row.operations.exists()
