@@ -34,6 +34,7 @@ from deployments.domain.gpu_series import (
 from deployments.domain.gpus import Resolution
 from deployments.models import GpuDevice, GpuRollUp, GpuSeries
 from deployments.workflows.gpu_rows import append, series_of
+from deployments.workflows.keeper import keeper
 
 GRACE = timedelta(seconds=30)
 MOST_STEPS = 24  # in one go; the next one follows in five minutes
@@ -64,7 +65,7 @@ def roll_up_due(now: datetime | None = None) -> int:
     done = 0
     for resolution in FINER:
         for _ in range(MOST_STEPS):
-            if not _step(resolution, now - GRACE):
+            if keeper.stopping.is_set() or not _step(resolution, now - GRACE):
                 break
             done += 1
     return done
@@ -179,7 +180,7 @@ def forget_old(now: datetime | None = None) -> int:
         old = GpuSeries.objects.filter(
             resolution=resolution, start__lt=now - kept(resolution) - PERIOD[resolution]
         )
-        while deleted < MOST_DELETED:
+        while deleted < MOST_DELETED and not keeper.stopping.is_set():
             ids = list(old.values_list("pk", flat=True)[:DELETED_TOGETHER])
             if not ids:
                 break

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -40,15 +40,18 @@ from deployments.ledger.announce import announce
 from deployments.models import Cluster, ClusterNode, GpuSampling, ObservedObject
 from deployments.workflows import gpu_rows, metrics_sources
 from deployments.workflows.access import client_for
+from deployments.workflows.keeper import Stopping, keeper
 from deployments.workflows.metrics_sources import LOOK_AGAIN, LOOK_EVERY, Sources
 
 SILENT_AFTER = timedelta(minutes=1)
 TAKEN_FOR = timedelta(seconds=60)
 AT_ONCE = 8  # exporters of one cluster asked at the same time
 ROUND_WITHIN = 12.0  # seconds for all exporters together
+MOST_RESTING = 10_000
 REST_AFTER_SILENCE = 60.0  # seconds for which what was silent is not asked again
 
 log = logging.getLogger(__name__)
+Asked = Future[list[GpuReading]]
 _resting: dict[tuple[int, str, str], tuple[float, ClusterError]] = {}
 
 
@@ -68,7 +71,7 @@ def sample(cluster_id: int, now: datetime | None = None) -> bool:
     """Take a round of a cluster. True where this worker took it and stored the outcome."""
     now = now or timezone.now()
     cluster = Cluster.objects.filter(pk=cluster_id, removed_at=None).first()
-    if cluster is None:
+    if cluster is None or keeper.stopping.is_set():
         return False
     epoch = take(cluster_id, now)
     if epoch is None:
@@ -78,6 +81,9 @@ def sample(cluster_id: int, now: datetime | None = None) -> bool:
     state = GpuSampling.objects.get(cluster_id=cluster_id)
     try:
         outcome = _ask(client_for(cluster), cluster, state, now)
+    except Stopping:
+        GpuSampling.objects.filter(cluster_id=cluster_id, epoch=epoch).update(taken_until=None)
+        return False
     except PilothouseError as error:
         log.info("GPUs of cluster %s: %s", cluster.name, error.sentence)
         outcome = Round(no_data=NoData.UNREACHABLE, answered=_words(error))
@@ -193,7 +199,7 @@ def _ask_all(
     leaves out is asked first in one of the next rounds, as the order changes each time."""
     wanted = [pod for pod in pods if pod.running]
     random.shuffle(wanted)
-    asked: dict[Future[list[GpuReading]], ExporterPod] = {}
+    asked: dict[Asked, ExporterPod] = {}
     answers: list[tuple[ExporterPod, list[GpuReading] | ClusterError]] = []
     pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="exporters")
     try:
@@ -203,7 +209,7 @@ def _ask_all(
                 answers.append((pod, resting))
             else:
                 asked[pool.submit(ask_exporter, client, pod)] = pod
-        done, late = wait(asked, timeout=ROUND_WITHIN)
+        done, late = _wait(asked)
         for future in late:
             future.cancel()
             answers.append((asked[future], ClusterError("There was no time left to ask the GPU exporter.")))
@@ -212,6 +218,17 @@ def _ask_all(
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
     return answers
+
+
+def _wait(asked: Collection[Asked]) -> tuple[set[Asked], set[Asked]]:
+    """The answers that came in time, and the others. Raises :class:`Stopping` where the worker is to end."""
+    end = time.monotonic() + ROUND_WITHIN
+    while True:
+        done, late = wait(asked, timeout=min(0.5, max(0.0, end - time.monotonic())))
+        if keeper.stopping.is_set() and late:
+            raise Stopping
+        if not late or time.monotonic() >= end:
+            return done, late
 
 
 def _result(
@@ -229,6 +246,8 @@ def _result(
 
 
 def _rest(mark: tuple[int, str, str], error: ClusterError) -> None:
+    if len(_resting) > MOST_RESTING:
+        _resting.clear()
     _resting[mark] = time.monotonic() + REST_AFTER_SILENCE, error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -32,6 +33,7 @@ from deployments.observer.sampling import begin_new
 from deployments.selectors import gpus
 from deployments.selectors.gpus import ClusterGpus, Use
 from deployments.workflows import sample as sampling
+from deployments.workflows.keeper import keeper
 from deployments.workflows.sample import sample, take
 from tests.core.conftest import connected
 from tests.sandbox_server import RunningSandbox, running_sandbox
@@ -339,3 +341,22 @@ def test_without_exporters_and_without_gpus(cluster: Cluster, shared: RunningSan
         data={"capacity": {"cpu": "4"}},
     )  # fmt: skip
     until(cluster, lambda known: reason(known) is NoData.NO_GPUS and known.devices == 0)
+
+
+def test_a_worker_that_is_to_end_gives_its_round_back(
+    cluster: Cluster, shared: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, _ = round_of(cluster)
+    shared.faults("prometheus", answer="empty")
+    shared.faults("gpu_exporter", variant="hanging")
+    stopping = threading.Event()
+    monkeypatch.setattr(keeper, "_stopping", stopping)
+    timer = threading.Timer(0.3, stopping.set)
+    timer.start()
+    began = time.monotonic()
+    assert not sample(cluster.pk, now + PAST_EVERY_PAUSE)
+    assert time.monotonic() - began < 4
+    state = GpuSampling.objects.get(cluster=cluster)
+    assert (state.taken_until, state.tried_at) == (None, now)
+    assert not sample(cluster.pk, now + PAST_EVERY_PAUSE), "nor does it begin another"
+    timer.join()
