@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from dashboard.presenters.fields import CHOICES
 from dashboard.presenters.numbers import duration, memory
 from dashboard.presenters.parts import Fact
-from dashboard.presenters.states import Words
+from dashboard.presenters.states import Words, deed
 from deployments.domain.errors import InvalidInput
 from deployments.domain.quantities import parse
 from deployments.domain.spec import GpuVendor, StackSpec
@@ -86,7 +86,7 @@ def facts(page: DeploymentPage, spec: StackSpec | None, server: ObservedObject |
         Fact(
             _("Release"),
             str(page.release.number) if page.release else _("none yet"),
-            page.release.cause if page.release else "",
+            deed(page.release.cause).label if page.release else "",
             "",
             page.release.applied_at if page.release else None,
         ),
