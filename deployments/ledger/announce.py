@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 import orjson
@@ -29,18 +30,30 @@ def _client() -> redis.Redis:
 def announce(kind: str, identity: int, version: int, *, team: int | None = None) -> None:
     """Tell every open page, once the current transaction is committed.
 
-    ``kind`` is operation, deployment, cluster, gpus (of a cluster), profile or list; ``team`` lets streams of other teams
+    ``kind`` is operation, deployment, cluster, profile or list; ``team`` lets streams of other teams
     drop the line without asking the database.
     """
-    line = orjson.dumps({"o": f"{kind}:{identity}", "v": version, "t": team})
-    transaction.on_commit(lambda: _publish(line))
+    announce_all([(kind, identity, version, team)])
 
 
-def _publish(line: bytes) -> None:
+def announce_all(changes: Iterable[tuple[str, int, int, int | None]]) -> None:
+    """Like :func:`announce` for many changes (kind, identity, version, team), in one round trip."""
+    lines = [
+        orjson.dumps({"o": f"{kind}:{identity}", "v": version, "t": team})
+        for kind, identity, version, team in changes
+    ]
+    if lines:
+        transaction.on_commit(lambda: _publish(lines))
+
+
+def _publish(lines: Sequence[bytes]) -> None:
     if time.monotonic() < _quiet["until"]:
         return
     try:
-        _client().publish(CHANNEL, line)
+        pipe = _client().pipeline(transaction=False)
+        for line in lines:
+            pipe.publish(CHANNEL, line)
+        pipe.execute()
     except redis.RedisError as error:
         # Without this pause a dead Redis would cost every change a second of waiting.
         _quiet["until"] = time.monotonic() + 5

@@ -14,7 +14,7 @@ from django.db.models.functions import Cast
 
 from deployments.domain.health.assess import RECENT, Assessment, assess
 from deployments.domain.states import ACTIVE, OperationKind
-from deployments.ledger.announce import announce
+from deployments.ledger.announce import announce_all
 from deployments.models import Cluster, ClusterNode, Deployment, ObservedObject, PullProgress, WatchState
 from deployments.observer.stacks import STALE_AFTER, ClusterSeen, ObjectRow, observed_stack
 from deployments.selectors import system
@@ -57,9 +57,8 @@ def reassess_all(deployment_ids: Collection[int], now: datetime) -> set[int]:
 
 def announce_deployments(deployment_ids: Collection[int]) -> None:
     """Tell the pages, at the versions that the rows have in this transaction."""
-    rows = Deployment.objects.filter(pk__in=deployment_ids).order_by("pk")
-    for pk, version, team in rows.values_list("pk", "version", "team_id"):
-        announce("deployment", pk, version, team=team)
+    rows = Deployment.objects.filter(pk__in=deployment_ids).values_list("pk", "version", "team_id")
+    announce_all([("deployment", pk, version, team) for pk, version, team in rows])
 
 
 _Judged = tuple[Deployment, Assessment, ClusterSeen]
