@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,16 +20,19 @@ from dashboard.forms.install import ChooseForm, PlaceForm, QuickForm, ReviewForm
 from dashboard.presenters import profiles as words
 from dashboard.presenters.findings import preflight_values
 from dashboard.presenters.parts import CodeLine, Link, numbered
+from dashboard.presenters.quota import demand_words, quota_rows
 from dashboard.regions import page_or_region
 from deployments.commands import install as commands
 from deployments.commands import profiles as profile_commands
 from deployments.commands import questions
+from deployments.commands.quotas import used
 from deployments.domain.actors import Actor
-from deployments.domain.errors import Conflict, InvalidInput, NotFound
-from deployments.domain.sizing import size_stack
+from deployments.domain.errors import Conflict, Denied, InvalidInput, NotFound
+from deployments.domain.quota import demand
+from deployments.domain.sizing import size_stack, sized
 from deployments.domain.spec import GpuVendor, ModelSpec, ServerSpec, StackSpec, spec_from_json
 from deployments.domain.states import OperationKind, OperationState
-from deployments.models import Cluster, Operation, Revision
+from deployments.models import Cluster, Operation, Revision, Team
 from deployments.policies import Action
 from deployments.selectors import clusters as cluster_selector
 from deployments.selectors import lookup
@@ -48,6 +51,7 @@ class Draft:
     """What the address says so far; the ids are looked up with the caller's rights."""
 
     revision: Revision
+    team: Team
     cluster: Cluster | None = None
     namespace: str = ""
     name: str = ""
@@ -55,6 +59,7 @@ class Draft:
     def query(self, **more: object) -> str:
         known = {
             "revision": self.revision.pk,
+            "team": self.team.pk if self.team.pk != self.revision.profile.team_id else "",
             "cluster": self.cluster.pk if self.cluster else "",
             "namespace": self.namespace,
             "name": self.name,
@@ -73,11 +78,24 @@ def _draft(request: HttpRequest, *, whole: bool = False) -> Draft:
     revision = profile_selector.revision_by_id(who, _id(query.get("revision", "")))
     cluster = lookup.cluster(who, _id(query["cluster"])) if query.get("cluster") else None
     draft = Draft(
-        revision, cluster, query.get("namespace", "").strip()[:253], query.get("name", "").strip()[:253]
+        revision,
+        _team(who, revision, _id(query.get("team", ""))),
+        cluster,
+        query.get("namespace", "").strip()[:253],
+        query.get("name", "").strip()[:253],
     )
     if whole and not (draft.cluster and draft.namespace and draft.name):
         raise NotFound("The address of this step is not complete.", remedy="Begin the install again.")
     return draft
+
+
+def _team(who: Actor, revision: Revision, wanted: int) -> Team:
+    """For which team it is: the one that the address names, else the profile's own where the caller may
+    install for it, else the first that he may. Raises :class:`Denied` where there is none."""
+    teams = profile_selector.installing_teams(who, revision.profile)
+    if not teams:
+        raise Denied("Installing needs the role operator.", remedy="Ask an owner of your team.")
+    return next((team for team in teams if team.pk == wanted), teams[0])
 
 
 def _wizard(at: int, draft: Draft | None = None, **more: object) -> list[Link]:
@@ -140,7 +158,8 @@ def _quick_profile(who: Actor, form: QuickForm) -> Revision:
 def place(request: HttpRequest) -> HttpResponse:
     """Step 2: cluster, namespace and name. Posting asks the preflight."""
     who, draft = actor(request), _draft(request)
-    team = draft.revision.profile.team
+    team = draft.team
+    teams = profile_selector.installing_teams(who, draft.revision.profile)
     clusters = cluster_selector.clusters_for_team(who, team.pk)
     spec = spec_from_json(draft.revision.spec)
     sizing = size_stack(spec, None)
@@ -150,7 +169,7 @@ def place(request: HttpRequest) -> HttpResponse:
         if form.is_valid():
             given = form.cleaned_data
             chosen = Draft(
-                draft.revision, given["cluster"], given["namespace"].strip(), given["name"].strip()
+                draft.revision, team, given["cluster"], given["namespace"].strip(), given["name"].strip()
             )
             try:
                 asked = _ask(who, chosen, OperationKind.PREFLIGHT)
@@ -166,16 +185,22 @@ def place(request: HttpRequest) -> HttpResponse:
         known = {"cluster": draft.cluster.pk if draft.cluster else None, "namespace": draft.namespace}
         form = PlaceForm(clusters=clusters, initial={**known, "name": draft.name or default})
     rows = list(clusters)
-    patterns = cluster_selector.namespaces_of([row.pk for row in rows], team.pk)
+    grants = cluster_selector.grants_of([row.pk for row in rows], team.pk)
     values = {
         "steps": _wizard(1, draft),
         "draft": draft,
         "form": form,
         "team": team,
+        "teams": [(other, reverse("install_place") + replace(draft, team=other).query()) for other in teams],
         "summary": words.summary(spec),
         "overview": words.overview(spec, sizing)[:6],
         "sizing": sizing,
-        "granted": [(row, ", ".join(patterns.get(row.pk, []))) for row in rows],
+        "granted": [
+            (row, ", ".join(grant.namespaces), quota_rows(grant, used(grant)) if grant.quota else [])
+            for row in rows
+            if (grant := grants.get(row.pk)) is not None
+        ],
+        "demand": demand_words(demand(sized(spec, sizing)).to_json()),
     }
     return render(request, "install/place.html", values, status=status)
 
@@ -189,6 +214,7 @@ def _ask(who: Actor, draft: Draft, kind: OperationKind) -> Operation:
         cluster_id=draft.cluster.pk,
         namespace=draft.namespace,
         name=draft.name,
+        team_id=draft.team.pk,
     )
 
 
@@ -262,6 +288,7 @@ def review(request: HttpRequest) -> HttpResponse:
                     cluster_id=draft.cluster.pk,
                     namespace=draft.namespace,
                     name=draft.name,
+                    team_id=draft.team.pk,
                     anyway=bool(blocked),
                     reason=form.cleaned_data["reason"],
                 )

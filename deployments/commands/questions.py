@@ -15,6 +15,7 @@ from deployments.domain.errors import Conflict, InvalidInput
 from deployments.domain.names import require_deployment_name, require_namespace
 from deployments.domain.spec import AutoscalingSpec, StackSpec, spec_from_json, spec_to_json
 from deployments.domain.states import OperationKind
+from deployments.domain.subjects import Subject
 from deployments.ledger import audit, transitions
 from deployments.models import Cluster, ClusterGrant, Operation, Revision, Team
 from deployments.policies import Action, grant_for, may, require
@@ -25,9 +26,18 @@ from deployments.selectors import lookup
 ANY_NAMESPACE = "pilothouse-preflight"
 
 
-def preflight(actor: Actor, *, revision_id: int, cluster_id: int, namespace: str, name: str) -> Operation:
-    """Check whether a revision could be installed there. The findings are in ``result["findings"]``."""
-    request, team, cluster = _draft(actor, revision_id, cluster_id, namespace, name)
+def preflight(
+    actor: Actor,
+    *,
+    revision_id: int,
+    cluster_id: int,
+    namespace: str,
+    name: str,
+    team_id: int | None = None,
+) -> Operation:
+    """Check whether a team, the profile's own unless another is given, could install a revision there.
+    The findings are in ``result["findings"]``."""
+    request, team, cluster = _draft(actor, revision_id, cluster_id, namespace, name, team_id)
     title = f"Preflight of {name} on {cluster.name}"
     return _ask(actor, OperationKind.PREFLIGHT, title, team=team, cluster=cluster, request=request)
 
@@ -77,11 +87,14 @@ def diff(
     namespace: str,
     name: str,
     deployment_id: int | None = None,
+    team_id: int | None = None,
 ) -> Operation:
     """Ask the API server what applying a revision would change, by a dry run. For a deployment that
     is there, give its id. The objects and their diffs are in ``result["objects"]``."""
-    request, team, cluster = _draft(actor, revision_id, cluster_id, namespace, name)
     deployment = lookup.deployment(actor, deployment_id) if deployment_id else None
+    if deployment is not None:
+        team_id = deployment.team_id
+    request, team, cluster = _draft(actor, revision_id, cluster_id, namespace, name, team_id)
     return _ask(
         actor,
         OperationKind.DIFF,
@@ -118,10 +131,11 @@ def _ask(actor: Actor, kind: OperationKind, title: str, **about: Any) -> Operati
 
 
 def _draft(
-    actor: Actor, revision_id: int, cluster_id: int, namespace: str, name: str
+    actor: Actor, revision_id: int, cluster_id: int, namespace: str, name: str, team_id: int | None
 ) -> tuple[dict[str, Any], Team, Cluster]:
-    revision = _revision(actor, revision_id)
-    team = revision.profile.team
+    revision = _seen_revision(actor, revision_id)
+    team = revision.profile.team if team_id is None else lookup.team(actor, team_id)
+    require(actor, Action.CHECK, Subject("profile", str(revision.profile_id), revision.profile.name, team.pk))
     cluster = lookup.cluster(actor, cluster_id)
     namespace = require_namespace(namespace.strip())
     name = require_deployment_name(name.strip())
@@ -129,11 +143,17 @@ def _draft(
     return {"revision": revision.pk, "namespace": namespace, "name": name}, team, cluster
 
 
-def _revision(actor: Actor, revision_id: int) -> Revision:
+def _seen_revision(actor: Actor, revision_id: int) -> Revision:
     revision = Revision.objects.select_related("profile__team").filter(pk=revision_id).first()
     if revision is None:
         raise InvalidInput("There is no such revision.", field="revision")
-    require(actor, Action.CHECK, of_profile(lookup.profile(actor, revision.profile_id)))
+    lookup.profile(actor, revision.profile_id)
+    return revision
+
+
+def _revision(actor: Actor, revision_id: int) -> Revision:
+    revision = _seen_revision(actor, revision_id)
+    require(actor, Action.CHECK, of_profile(revision.profile))
     return revision
 
 

@@ -116,7 +116,7 @@ def clusters_for_team(actor: Actor, team_id: int) -> QuerySet[Cluster]:
     return scope.clusters(actor).filter(grants__team_id=team_id).distinct().order_by("name")
 
 
-def namespaces_of(cluster_ids: list[int], team_id: int) -> dict[int, list[str]]:
-    """Cluster id -> the namespace patterns that the team's grant there holds."""
+def grants_of(cluster_ids: list[int], team_id: int) -> dict[int, ClusterGrant]:
+    """Cluster id -> what the team may use there."""
     rows = ClusterGrant.objects.filter(cluster_id__in=cluster_ids, team_id=team_id)
-    return {row.cluster_id: list(row.namespaces) for row in rows}
+    return {row.cluster_id: row for row in rows.select_related("team", "cluster")}

@@ -9,7 +9,7 @@ from django.urls import reverse
 from deployments.commands.profiles import create_profile
 from deployments.domain.spec import StackSpec
 from deployments.domain.states import OperationKind, Role
-from deployments.models import Batch, Profile, ProfileShare, Revision, Team
+from deployments.models import Batch, Deployment, Profile, ProfileShare, Revision, Team
 from tests import factories as make
 from tests.web import rows
 
@@ -93,3 +93,42 @@ def test_a_revision_for_many_is_followed_on_one_page(client: Client, profile: Pr
     stranger = Client()
     stranger.force_login(make.make_user("stranger"))
     assert stranger.get(answer.url).status_code == 404
+
+
+def test_a_shared_profile_is_installed_for_the_readers_own_team(
+    client: Client, profile: Profile, theirs: Team
+):
+    admin = make.make_admin()
+    cluster = make.make_cluster(admin, teams=[theirs])
+    cluster.grants.update(quota={"gpus": 4, "deployments": 3})
+    ProfileShare.objects.create(profile=profile, team=theirs, level="use")
+    theo = make.make_member(theirs, Role.OPERATOR, "theo")
+    client.force_login(theo)
+    revision = profile.revisions.get()
+    place = reverse("install_place", query={"revision": revision.pk})
+    page = client.get(place).content.decode()
+    assert "for Théo&#x27;s team" in page
+    assert "3 deployments" in page
+    assert "This takes" in page
+    answer = client.post(place, {"cluster": cluster.pk, "namespace": "llm", "name": "r1"})
+    assert answer.status_code == 302, answer.content
+    assert f"team={theirs.pk}" in answer.url
+    review = answer.url.replace(reverse("install_preflight"), reverse("install_review"))
+    assert client.post(review.split("&preflight")[0], {}).status_code == 302
+    assert Deployment.objects.get().team == theirs
+
+
+def test_over_the_quota_the_review_says_by_how_much(client: Client, profile: Profile):
+    cluster = make.make_cluster(make.make_admin(), teams=[make.default_team()])
+    cluster.grants.update(quota={"memory": 2**30})
+    query = {"revision": profile.revisions.get().pk, "cluster": cluster.pk, "namespace": "llm", "name": "r1"}
+    answer = client.post(reverse("install_review", query=query), {})
+    assert answer.status_code == 409
+    assert "it may use 1Gi" in answer.content.decode()
+    assert not Deployment.objects.exists()
+
+
+def test_viewers_do_not_get_into_the_install(client: Client, profile: Profile):
+    client.force_login(make.make_member(make.default_team(), Role.VIEWER, "vera"))
+    place = reverse("install_place", query={"revision": profile.revisions.get().pk})
+    assert client.get(place).status_code == 403
