@@ -67,11 +67,12 @@ def operation(
     deployment: Deployment,
     kind: OperationKind = OperationKind.INSTALL,
     state: OperationState = OperationState.RUNNING,
-    at: int = 0,
+    at: str = "",
     **values: Any,
 ) -> Operation:
-    """An operation that began a minute ago and stands at step ``at``."""
+    """An operation that began a minute ago and stands at the step named ``at``, or the first one."""
     now = timezone.now()
+    here = STEPS[kind].index(at) if at else 0
     row = Operation.objects.create(
         kind=kind,
         state=state,
@@ -82,12 +83,12 @@ def operation(
         actor_name="somebody",
         started_at=now - timedelta(minutes=1),
         finished_at=now if state.terminal else None,
-        step=at,
+        step=here,
         **values,
     )
     for position, name in enumerate(STEPS[kind]):
-        done = position < at or state is OperationState.SUCCEEDED
-        step = StepState.DONE if done else StepState.RUNNING if position == at else StepState.TODO
+        done = position < here or state is OperationState.SUCCEEDED
+        step = StepState.DONE if done else StepState.RUNNING if position == here else StepState.TODO
         OperationStep.objects.create(operation=row, position=position, name=name, state=step)
     return row
 

@@ -36,7 +36,9 @@ def request_of(asker: User, name: str = "r1", approver: str = Approver.OWNER) ->
     deployment = rows.deployment(
         rows.revision(make.default_team(), name), cluster, name, demand={"gpus": 2, "memory": 2**33}
     )
-    operation = rows.operation(deployment, OperationKind.INSTALL, OperationState.AWAITING_APPROVAL, at=1)
+    operation = rows.operation(
+        deployment, OperationKind.INSTALL, OperationState.AWAITING_APPROVAL, at="approval"
+    )
     Operation.objects.filter(pk=operation.pk).update(actor=asker, actor_name=str(asker), reason="a demo")
     release = rows.release(deployment, 1, [])
     release.__class__.objects.filter(pk=release.pk).update(applied_at=None)

@@ -372,7 +372,7 @@ def test_what_is_gone_is_still_shown_and_no_longer_changed(signed_in: Client, te
 
 
 def test_work_under_way_stands_on_top(signed_in: Client, deployment: Deployment) -> None:
-    install = rows.operation(deployment, state=OperationState.RUNNING, at=3)
+    install = rows.operation(deployment, state=OperationState.RUNNING, at="pull")
     rows.pull(install, 50, 100)
     page = html(signed_in, f"/deployments/{deployment.pk}/")
     assert "Installing r1" in page and "50\u00a0%" in page

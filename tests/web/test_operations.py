@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 def test_an_install_shows_step_figures_and_layers_of_its_pulls(
     signed_in: Client, deployment: Deployment
 ) -> None:
-    install = rows.operation(deployment, at=3, reason="Pilot")
+    install = rows.operation(deployment, at="pull", reason="Pilot")
     weights = {"digest": "sha256:4cd576d9aa16ffee", "total": 990_000_000, "completed": 590_000_000}
     layers = [
         {**weights, "state": "pulling"},
@@ -28,7 +28,7 @@ def test_an_install_shows_step_figures_and_layers_of_its_pulls(
     pull = rows.pull(install, 590_000_000, 1_000_000_000, rate=41e6, rates=[40e6, 42e6], layers=layers)
     page = html(signed_in, f"/operations/{install.pk}/")
     assert "Installing r1" in page
-    assert "Pull the model, step 4 of 6" in page
+    assert "Pull the model, step 5 of 7" in page
     assert "“Pilot”" in page
     assert "0.6 of 1.0\u00a0GB" in page
     assert "41\u00a0MB/s" in page
@@ -42,7 +42,7 @@ def test_an_install_shows_step_figures_and_layers_of_its_pulls(
 def test_a_stalled_pull_says_since_when_and_tells_no_time_left(
     signed_in: Client, deployment: Deployment
 ) -> None:
-    install = rows.operation(deployment, at=3)
+    install = rows.operation(deployment, at="pull")
     rows.pull(install, 10, 100, stalled_since=timezone.now(), pod="r1-server-0")
     page = html(signed_in, f"/operations/{install.pk}/")
     assert "r1-server-0 has stood still for" in page
@@ -56,7 +56,7 @@ def test_a_failure_says_what_was_tried_and_can_be_begun_again(
     failed = rows.operation(
         deployment,
         state=OperationState.FAILED,
-        at=1,
+        at="apply",
         failure="The server refused the claim.",
         failure_tried="apply of the claim",
         failure_answered="403 Forbidden",
@@ -75,7 +75,7 @@ def test_a_failure_says_what_was_tried_and_can_be_begun_again(
 
 
 def test_cancelling_asks_first_and_says_what_stays(signed_in: Client, deployment: Deployment) -> None:
-    install = rows.operation(deployment, at=3)
+    install = rows.operation(deployment, at="pull")
     pull = rows.pull(install, 5_000_000, 10_000_000)
     assert "The 5.0\u00a0MB already here stay" in html(signed_in, f"/operations/{pull.operation_id}/cancel")
     install.refresh_from_db()
@@ -201,7 +201,7 @@ def test_the_number_of_queries_does_not_grow(
     def fill(names: range) -> None:
         for name in names:
             deployment = rows.deployment(revision, cluster, f"r{name}")
-            rows.pull(rows.operation(deployment, at=3), 10, 100)
+            rows.pull(rows.operation(deployment, at="pull"), 10, 100)
 
     fill(range(5))
     with django_assert_max_num_queries(40) as few:

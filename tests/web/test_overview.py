@@ -54,7 +54,7 @@ def test_a_failure_that_was_made_good_needs_nobody(signed_in: Client, team: Team
 
 def test_running_work_shows_how_far_its_pulls_are_and_not_each_pull(signed_in: Client, team: Team) -> None:
     deployment = rows.deployment(rows.revision(team), rows.cluster(), health=Health.PROGRESSING)
-    install = rows.operation(deployment, at=3)
+    install = rows.operation(deployment, at="pull")
     rows.pull(install, 600_000_000, 1_000_000_000, rate=50e6)
     rows.pull(install, 400_000_000, 1_000_000_000, stalled_since=timezone.now())
     html = page(signed_in)
@@ -96,7 +96,7 @@ def test_the_number_of_queries_does_not_grow(
         for name in names:
             ill = Health.FAILED if name % 2 else Health.HEALTHY
             deployment = rows.deployment(revision, cluster, f"r{name}", health=ill)
-            rows.pull(rows.operation(deployment, at=3), 10, 100)
+            rows.pull(rows.operation(deployment, at="pull"), 10, 100)
 
     fill(range(5))
     with django_assert_max_num_queries(60) as few:
