@@ -393,6 +393,25 @@ def test_claims_are_held_against_the_model_and_the_class(plot: Plot, ask: Ask) -
     assert "ebs.csi.aws.com" in shared["storage"]["evidence"]
 
 
+def test_registries_are_asked_from_here_and_say_so(plot: Plot, ask: Ask, cluster: Cluster) -> None:
+    """A private address is not asked from Pilothouse's network, so nobody has to answer for this test."""
+    plot.node("a", memory="1Ti", cpu=64)
+    Cluster.objects.update(simulated=False)
+    spec = StackSpec(
+        model=ModelSpec(registry="localhost:5000/library"),
+        server=ServerSpec(image="localhost:5000/ollama/ollama:0.9.6"),
+    )
+    spec = replace(spec, chat=replace(spec.chat, image="localhost:5001/nextchat:v2"))
+    cluster.refresh_from_db()
+    found = ask(spec, on=cluster)
+    assert found["model_registry"]["level"] == "cannot_tell"
+    assert found["model_registry"]["source"] == "asked from Pilothouse, not from the cluster"
+    assert "private address" in found["model_registry"]["evidence"]
+    images = [one for one in found["result"]["findings"] if one["check"] == "image_registry"]
+    assert [one["level"] for one in images] == ["cannot_tell", "cannot_tell"]
+    assert "registry" not in found, "that is for the practice cluster"
+
+
 def test_a_runtime_class_adds_its_overhead_or_is_missed(plot: Plot, ask: Ask) -> None:
     plot.node("a", cpu=4, memory="16Gi")
     spec = replace(

@@ -142,12 +142,6 @@ def replicas(nodes: Sequence[Node], shape: PodShape, count: int) -> Fit:
     return place(nodes, [shape] * count)
 
 
-def better(left: Answer, right: Answer) -> bool:
-    """Whether one answer is better than the other."""
-    order = list(Answer)
-    return order.index(left) > order.index(right)
-
-
 # -- inside -------------------------------------------------------------------------------------------
 
 

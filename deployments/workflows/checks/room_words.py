@@ -57,14 +57,14 @@ def fit_finding(
             else "No harm in going on: a pod that finds no node stays pending and says why.",
             source=SOURCE,
         )
-    title = f"{_missing(fit, what)} no node"
+    title = _nowhere(wanted, what) if fit.never else f"{_missing(fit, what)} no node"
     grows = capacity.grows
     if claims or (grows and capacity.nodes):
         evidence = f"{grows} may add a node" if grows else "a device class hands the GPUs out as claims"
         return Finding(
             check,
             CANNOT_TELL,
-            f"{title} now, which may change by itself",
+            f"{_missing(fit, what)} no node now, which may change by itself",
             f"{evidence}; {refusal}"[:900],
             "Going on is fine if it adds nodes of this kind.",
             source=SOURCE,
@@ -78,6 +78,11 @@ def _all(wanted: int, what: str) -> str:
 
 def _the(wanted: int, what: str) -> str:
     return f"the {what} pod" if wanted == 1 else f"{wanted} {what} pods"
+
+
+def _nowhere(wanted: int, what: str) -> str:
+    which = f"the {what} pod" if wanted == 1 else f"one of {wanted} {what} pods"
+    return f"No node can ever take {which}"
 
 
 def _missing(fit: Fit, what: str) -> str:
