@@ -7,6 +7,7 @@ import io
 import re
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.template.loader import render_to_string
@@ -222,6 +223,17 @@ def test_a_device_shows_its_figures_with_source_and_age(
     assert f"81{NB}%" in table and f"72{NB}°C" in table
     part = html(signed_in, f"/gpus/{device.pk}/", **{"X-Fragment": "1"})
     assert part.lstrip().startswith('<div id="device"') and "data-charts" not in part
+
+
+def test_what_an_exporter_writes_breaks_no_page(signed_in: Client, cluster: Cluster) -> None:
+    hostile = "a/b\n<script>alert(1)</script>"
+    texts = dict.fromkeys(("product", "error", "instance", "driver", "key"), hostile)
+    device = gpu_rows.device(cluster, hostile, **texts)
+    GpuDevice.objects.filter(pk=device.pk).update(index=hostile)
+    gpu_rows.series([device], lambda ago: 50.0, step=600)
+    for address in ("/gpus/", f"/gpus/{device.pk}/", f"/gpus/?node={quote(hostile)}"):
+        assert "<script>alert" not in html(signed_in, address)
+    assert signed_in.get(f"/gpus/{device.pk}/figures").json()["lines"][0]["name"].startswith("a/b")
 
 
 def test_who_held_a_device_is_told_to_those_who_may_know(

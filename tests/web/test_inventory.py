@@ -54,12 +54,12 @@ def test_nodes_tell_what_they_have_and_what_is_free(signed_in: Client, cluster: 
     assert "1 node, ready" in page
     for words in (
         "3 of 4 free",
-        f"40{NB}cores",
+        "40 of 64 cores free",
         f"323{NB}GiB of 503{NB}GiB free",
         "driver 550.54.15",
         "CUDA 12.4",
     ):
-        assert words.replace(NB, " ") in page.replace(NB, " "), words
+        assert words in page, words
     assert page.count('<i class="u"></i>') == 1
     assert "Nodes by watch, <time" in page
 
@@ -210,6 +210,23 @@ def test_events_are_told_warnings_first_asked_for(signed_in: Client, cluster: Cl
         and "Starting kubelet." in page
     )
     assert "Starting kubelet." not in html(signed_in, f"{address}?type=warning")
+
+
+def test_what_a_cluster_answers_breaks_no_page(signed_in: Client, cluster: Cluster) -> None:
+    hostile = "a/b\n<script>alert(1)</script>"
+    taints = [{"key": hostile, "effect": hostile}]
+    conditions = [
+        {"type": hostile, "status": "True"},
+        {"type": "Ready", "status": hostile, "message": hostile},
+    ]
+    amounts = {"nvidia.com/gpu": "many", "amd.com/gpu": "-1", hostile: "3", "cpu": "0", "memory": "1e9"}
+    gpu_rows.node(
+        cluster, hostile, taints=taints, conditions=conditions, capacity=amounts, allocatable=amounts
+    )
+    gpu_rows.node(cluster, "bare", labels={}, capacity={}, allocatable={}, conditions=[], nodeInfo={})
+    for address in ("nodes/", "nodes/?sort=-gpus", "nodes/?sort=cpu", "nodes/bare/", "classes/", "events/"):
+        assert "<script>alert" not in html(signed_in, f"/clusters/{cluster.pk}/{address}")
+    assert "<script>alert" not in html(signed_in, "/gpus/")
 
 
 def test_strangers_find_no_inventory(client: Client, cluster: Cluster) -> None:
