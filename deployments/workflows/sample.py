@@ -22,7 +22,6 @@ from django.utils import timezone
 from deployments.domain.errors import (
     ClusterError,
     ClusterForbids,
-    ClusterUnreachable,
     CredentialRefused,
     ObjectMissing,
     PilothouseError,
@@ -141,7 +140,7 @@ def _from_prometheus(client: ClusterClient, cluster: Cluster, sources: Sources) 
             continue
         try:
             found = ask_prometheus(client, service, sources.exporters, nodes)
-        except (ClusterUnreachable, CredentialRefused):
+        except CredentialRefused:
             raise
         except ClusterError as error:
             log.info("Prometheus %s/%s: %s", service.namespace, service.name, error.sentence)
@@ -168,13 +167,15 @@ def _from_exporters(client: ClusterClient, cluster: Cluster, sources: Sources) -
         else:
             mute[pod.node or pod.name] = ClusterError("It tells nothing about any GPU.")
     unasked = [pod for pod in sources.exporters if not pod.running]
-    outcome.look_again |= bool(unasked)
+    for pod in unasked:
+        mute[pod.node or pod.name] = ClusterError(f"{pod.name} does not run.")
+    outcome.look_again |= bool(unasked) and not outcome.readings
     if failures or (mute and outcome.readings):
         _tell(outcome, failures | mute, len(sources.exporters))
     elif not outcome.readings:
         outcome.no_data = NoData.EMPTY
         if len(unasked) == len(sources.exporters):
-            outcome.no_data, outcome.answered = NoData.SILENT, f"{unasked[0].name} does not run"
+            outcome.no_data, outcome.answered = NoData.SILENT, f"{unasked[0].name} does not run."
     return outcome
 
 

@@ -16,6 +16,7 @@ from deployments.domain.gpu_series import Mark, MarkKind, Sample, unpack
 from deployments.domain.gpus import NoData, Resolution, SourceKind
 from deployments.domain.states import Role, SiteRole
 from deployments.gateways.kubernetes import ClusterCredential
+from deployments.gateways.metrics import prometheus
 from deployments.ledger import vault
 from deployments.models import (
     Cluster,
@@ -146,6 +147,40 @@ def test_the_exporters_stand_in_for_a_prometheus_that_fails(
     assert known.source in (SourceKind.DCGM, SourceKind.AMD) and known.fresh and known.devices == 6
     source = MetricsSource.objects.get(kind=SourceKind.PROMETHEUS)
     assert not source.chosen and source.error
+
+
+def test_a_prometheus_that_hangs_costs_some_seconds_once_a_minute(
+    cluster: Cluster, shared: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, known = round_of(cluster)
+    assert known.source == SourceKind.PROMETHEUS
+    monkeypatch.setattr(prometheus._query, "__defaults__", (0.3,))
+    shared.faults("prometheus", answer="hanging")
+    asked: list[object] = []
+
+    def ask(client: object, service: object, *more: object) -> object:
+        asked.append(service)
+        return prometheus.ask_prometheus(client, service, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sampling, "ask_prometheus", ask)
+    for number in (1, 2):
+        at = now + number * timedelta(seconds=15)
+        assert sample(cluster.pk, at)
+        (known,) = gpus.cluster_gpus(SOMEBODY, at, cluster.pk)
+        assert known.why is None and known.source in (SourceKind.DCGM, SourceKind.AMD) and known.devices == 6
+    assert len(asked) == 1
+
+
+def test_an_exporter_that_does_not_run_is_missed(cluster: Cluster, shared: RunningSandbox) -> None:
+    shared.faults("prometheus", answer="empty")
+    now, _ = round_of(cluster)
+    source = MetricsSource.objects.get(kind=SourceKind.DCGM)
+    source.detail["pods"][0]["running"] = False
+    source.save()
+    assert sample(cluster.pk, now + timedelta(seconds=15))
+    (known,) = gpus.cluster_gpus(SOMEBODY, now + timedelta(seconds=15), cluster.pk)
+    assert known.why is not None and known.why.reason is NoData.SOME_SILENT
+    assert known.why.answered.endswith("does not run.")
 
 
 def test_every_wording_of_an_exporter_gives_the_same_devices(
