@@ -47,6 +47,13 @@ OF_PODS = [
     ("oom", {"pod": "r1-server-*"}, "memory"),
     ("unbound_claims", {}, "claim"),
     ("quota", {"namespace": "{namespace}"}, "quota"),
+    ("pod_start_error", {"reason": "FailedMount", "pod": "r1-server-*"}, "cannot be mounted"),
+    ("container_error", {"pod": "r1-server-*"}, "driver not loaded"),
+    (
+        "unschedulable",
+        {"text": "0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules.", "pod": "r1-*"},
+        "keep replicas apart",
+    ),
 ]
 
 # What makes it impossible to place a pod that wants a GPU.
@@ -54,6 +61,7 @@ OF_NODES = [
     ("no_gpu", {}, "GPU"),
     ("taint", {"node": "*", "key": "example.com/reserved"}, "taint"),
     ("node_not_ready", {"node": "*"}, "node"),
+    ("cordon", {"node": "*"}, "cordon"),
 ]
 
 # What a pull meets, and what its page says.
@@ -70,6 +78,13 @@ ELSEWHERE = {
     "stalled_pull": "test_a_stall_is_shown_and_ends_when_bytes_come",
     "failing_pull_part": "test_a_failed_part_is_fetched_again",
     "lost_model": "test_a_lost_model_is_said_and_pulled_again",
+    "node_pressure": "its taint is that of test_a_pod_that_fits_nowhere_is_explained",
+    **dict.fromkeys(
+        ("evict", "node_lost", "probe_failure", "lost_claims"), "tests/golden/health holds what follows"
+    ),
+    **dict.fromkeys(
+        ("gpu_exporter", "exporters_gone", "prometheus", "node_labels"), "tests/core/test_sampling.py"
+    ),
 }
 
 
