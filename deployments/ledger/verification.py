@@ -36,20 +36,21 @@ _SQLITE_TIME = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?")
 def verify(progress: Callable[[int, int], None] | None = None) -> Verdict:
     """Walk the whole chain. ``progress`` is called with (entries seen, entries in all) after each chunk
     and may raise to stop the walk."""
-    head = AuditHead.objects.get()
-    walk = Walk()
-    gaps, count = Gaps(), 0
+    # Writers go on meanwhile. Read in this order, each is at least as new as what stands above it: every
+    # gap has its checkpoint here, and every checkpoint its entry below the head.
+    walk, gaps, count = Walk(), Gaps(), 0
     signed: dict[object, str] = {}
+    for gap in AuditGap.objects.order_by("first").iterator(chunk_size=CHUNK):
+        gaps.add(gap.checkpoint_id, Gap(gap.first, gap.last, gap.before, gap.after))
     installation = str(Installation.objects.get().uid)
     for checkpoint in AuditCheckpoint.objects.order_by("id").iterator(chunk_size=CHUNK):
         fault = _fault(checkpoint, installation)
         walk.expect(checkpoint.sequence, checkpoint.hash, fault)
         signed[checkpoint.pk] = "" if fault else checkpoint.pruned
         count += 1
+    head = AuditHead.objects.get()
     broken = None
     try:
-        for gap in AuditGap.objects.order_by("first").iterator(chunk_size=CHUNK):
-            gaps.add(gap.checkpoint_id, Gap(gap.first, gap.last, gap.before, gap.after))
         _walk(walk, head.sequence, progress)
         gaps.compare(signed)
         walk.ends_at(head.sequence, head.hash)

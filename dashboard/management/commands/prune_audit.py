@@ -40,7 +40,11 @@ class Command(BaseCommand):
                 self.stdout.write("Every entry is kept for ever: there is no policy, and no --keep.")
                 return
             for item in audit_retention.preview(actor, kept):
-                span = f", {item.oldest:%Y-%m-%d} to {item.newest:%Y-%m-%d}" if item.oldest and item.newest else ""
+                span = (
+                    f", {item.oldest:%Y-%m-%d} to {item.newest:%Y-%m-%d}"
+                    if item.oldest and item.newest
+                    else ""
+                )
                 self.stdout.write(
                     f"{item.entry_class}: kept for {item.days} days, {item.count:,} older{span}"
                 )
