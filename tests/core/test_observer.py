@@ -213,6 +213,8 @@ def test_another_cluster_at_the_address_changes_nothing_but_the_error(
         wait_for(lambda: Cluster.objects.filter(last_error__contains="Another cluster").exists())
         assert ObservedObject.objects.filter(pk=kept.pk).exists()
         assert not WatchState.objects.filter(confirmed_at__isnull=False).exists()
+        assert Cluster.objects.get(pk=cluster.pk).foreign_uid not in ("", Cluster.objects.get().uid)
+        wait_for(lambda: "Another cluster" in Deployment.objects.get(pk=deployment.pk).health_sentence)
     finally:
         observer.stop()
         thread.join(10)

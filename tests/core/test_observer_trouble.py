@@ -20,17 +20,22 @@ from django.db import connection
 
 from dashboard.environment import BASE_DIR
 from deployments.domain.actors import Actor
-from deployments.gateways.kubernetes import ClusterCredential, connect
+from deployments.gateways.kubernetes import (
+    ClusterCredential,
+    connect,
+    import_context,
+    read_kubeconfig,
+)
 from deployments.ledger import vault
 from deployments.models import Cluster, ObservedObject, Revision, Team, WatchState
 from deployments.observer import leases
 from deployments.observer.backlog import Backlog, Upsert
-from deployments.observer.reading import POD
-from deployments.observer.service import Observer
 from deployments.observer.backoff import Backoff
 from deployments.observer.intake import Intake
+from deployments.observer.reading import POD
 from deployments.observer.scopes import Scope
-from deployments.observer.watcher import Surroundings, Watch
+from deployments.observer.service import Observer
+from deployments.observer.watcher import Server, Surroundings, Watch
 from tests.core.conftest import connected
 from tests.core.test_observer import make_deployment, make_namespace, pod, running, wait_for
 from tests.sandbox_server import RunningSandbox, running_sandbox
@@ -146,6 +151,53 @@ def test_a_version_that_was_forgotten_is_listed_again(
             watch.stop()
             watch.join(5)
         assert not watch.is_alive()
+
+
+@pytest.mark.parametrize("fault", ["watch_stall", "watch_close", "gone_410"])
+def test_a_watch_that_stalls_or_ends_or_is_forgotten_misses_nothing(
+    cluster: Cluster, revision: Revision, team: Team, fault: str
+) -> None:
+    with running_sandbox(world=True, scenario="small", speed=100) as sandbox:
+        credential = import_context(read_kubeconfig(sandbox.kubeconfig_path.read_text()), allow_loopback=True)
+        backlog, stop, lists = Backlog(), threading.Event(), list[str]()
+        make_namespace(sandbox, "trouble")
+        with connect(
+            credential, cluster_uid="", cache_dir=Path(django_settings.VAR_DIR), allow_loopback=True
+        ) as client:
+            around = Surroundings(
+                cluster_id=cluster.pk,
+                client=client,
+                intake=Intake(cluster.pk, leases.Held("x", "x", 1), backlog),
+                backoff=Backoff(first=0.05),
+                stop=stop,
+                verify=client.cluster_uid,
+                confirm=lambda scope, version, listed: lists.append(version) if listed else None,
+                refused=lambda scope, error: None,
+                failed=lambda scope, error: None,
+                server=Server(streams_lists=True),
+                silent_seconds=1.0,
+            )
+            watch = Watch(Scope(POD, "trouble"), around)
+            watch.start()
+            try:
+                wait_for(lambda: lists)
+                assert sandbox.faults(fault, resource="pods")[0] < 300
+                body = pod("meanwhile", "trouble", uuid.uuid4())
+                assert sandbox.request("POST", "/api/v1/namespaces/trouble/pods", body)[0] == 201
+                time.sleep(0.3)  # the fault has met the watch
+                sandbox.clear_faults()
+                names: set[str] = set()
+
+                def seen() -> bool:
+                    names.update(c.seen.name for c in backlog.take(100, 0.1) if isinstance(c, Upsert))
+                    return "meanwhile" in names
+
+                wait_for(seen)
+            finally:
+                stop.set()
+                watch.stop()
+                watch.join(5)
+            assert not watch.is_alive()
 
 
 def test_a_dead_cluster_costs_only_itself(
