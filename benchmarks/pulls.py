@@ -23,7 +23,7 @@ from typing import Any
 
 from aiohttp import web
 
-from benchmarks.machine import machine
+from benchmarks.machine import machine, memory, processor
 from dashboard.broker import NONE_FOUND, answers, server_command, server_program
 from sandbox.certificates import make, server_context
 
@@ -117,20 +117,6 @@ def serve(pulls: int, seconds: float, directory: Path, port: list[int], ready: t
     threading.Thread(target=lambda: asyncio.run(run()), daemon=True).start()
     ready.wait(20)
     return certificates.authority.certificate
-
-
-def memory(pid: int) -> float:
-    """Resident megabytes."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def processor(pid: int) -> float:
-    """Seconds of processor time so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def prepare(directory: Path, pulls: int, url: str, authority: str) -> None:
