@@ -12,8 +12,9 @@ from dashboard.forms.preflight import SizeForm
 from dashboard.presenters.findings import preflight_values
 from dashboard.regions import page_or_region
 from deployments.commands import questions
+from deployments.commands.subjects import of_cluster
 from deployments.domain.actors import Actor
-from deployments.domain.errors import InvalidInput, NotFound
+from deployments.domain.errors import Denied, InvalidInput, NotFound
 from deployments.domain.states import OperationKind
 from deployments.models import Cluster, Operation
 from deployments.selectors import clusters as selector
@@ -30,6 +31,12 @@ def preflight(request: HttpRequest, pk: int) -> HttpResponse:
     profiles = profile_selector.installable_on(who, cluster)
     form = SizeForm(profiles=profiles, initial=request.GET.dict())
     if request.method == "POST":
+        if not may_ask:
+            raise Denied(
+                "Asking a cluster needs the role operator in a team that may use it.",
+                remedy="Ask an owner of your team.",
+                about=of_cluster(cluster),
+            )
         form = SizeForm(request.POST, profiles=profiles)
         if form.is_valid():
             try:

@@ -61,9 +61,7 @@ class ClusterGrant(models.Model):
     model_registries = models.JSONField(default=list)
     image_registries = models.JSONField(default=list)
     # Who has to agree, and to requests for more GPUs than how many; None is to every request.
-    approver = models.CharField(
-        max_length=10, choices=choices(Approver), default=Approver.NOBODY, blank=True
-    )
+    approver = models.CharField(max_length=10, choices=choices(Approver), default=Approver.NOBODY, blank=True)
     approve_over_gpus = models.PositiveIntegerField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
