@@ -36,7 +36,7 @@ MODELS_KEPT = 100  # of one volume
 
 
 def probe(deployment_id: int) -> None:
-    """Ask and store the answers in ``Deployment.probes`` (its shape: ``deployments.observer.health``).
+    """Ask and store the answers in ``Deployment.probes`` (its shape: ``deployments.observer.stacks``).
 
     A cluster that does not answer leaves the old answers to grow old.
     """
