@@ -71,7 +71,9 @@ class StreamCalls:
                 if line:
                     yield _event(line, tried)
         except ClusterUnreachable as error:
-            if silent_seconds is not None and isinstance(error.__cause__, urllib3.exceptions.ReadTimeoutError):
+            if silent_seconds is not None and isinstance(
+                error.__cause__, urllib3.exceptions.ReadTimeoutError
+            ):
                 raise WatchSilent(
                     f"Nothing was heard of the watch for {silent_seconds:.0f} seconds.", tried=tried
                 ) from error.__cause__
