@@ -25,11 +25,13 @@ a row is a gap.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
+from functools import cache
 
 from deployments.domain.gpus import Figure, Resolution
 
@@ -42,6 +44,7 @@ _ROLLED = struct.Struct("<HB3B3B3H3H")
 _MARK = struct.Struct("<HBB")
 _WHEN = struct.Struct("<H")
 _NONE = {1: 0xFF, 2: 0xFFFF}
+_MARKED = re.compile(rb"[\x80-\xff]")
 
 FIGURES = (Figure.UTILISATION, Figure.TEMPERATURE, Figure.POWER, Figure.MEMORY)
 """The figures in the order of their fields."""
@@ -189,49 +192,71 @@ def unpack(resolution: Resolution, packed: bytes | memoryview) -> Iterator[Row]:
 Value = tuple[int, int, float, float, float]
 """(at, samples, smallest, mean, largest) of one figure in one row."""
 
+Stored = tuple[int, int, int, int, int]
+"""The same in the whole numbers of the blob: figures are these divided by a scale."""
 
-def values(resolution: Resolution, packed: bytes | memoryview, figure: Figure) -> Iterator[Value]:
+
+@dataclass(frozen=True, slots=True)
+class StoredValues:
+    """One figure of a blob. ``cut`` says why it ends early, "" where it does not."""
+
+    rows: list[Stored]
+    scale: float
+    cut: str
+
+
+@cache
+def _field(resolution: Resolution, figure: Figure) -> tuple[struct.Struct, float, int]:
+    """How "when", samples and one figure lie in a row, its scale, and the number for no figure."""
+    field = FIGURES.index(figure)
+    scale, size = _FIELDS[field]
+    rolled = resolution is not Resolution.RAW
+    many, whole = (3, _ROLLED.size) if rolled else (1, _SAMPLE.size)
+    head = "<HB" if rolled else "<H"
+    before = sum(each for _scale, each in _FIELDS[:field]) * many
+    body = f"{head}{before}x{many}{'B' if size == 1 else 'H'}"
+    return struct.Struct(f"{body}{whole - struct.calcsize(body)}x"), scale, _NONE[size]
+
+
+def stored_values(resolution: Resolution, packed: bytes | memoryview, figure: Figure) -> StoredValues:
     """One figure of the rows of a blob, in order; rows that do not have it are left out.
 
-    It makes no object for a row: the strips of one page read ten thousand. Raises
-    :class:`Unpackable`, where the blob is cut after its whole rows.
+    Rows between two marks are read in one go, and no float is made: the strips of one page are ten
+    thousand rows. Raises :class:`Unpackable` for a version that is not known.
     """
     data = bytes(packed)
     if data[:1] != HEADER:
         raise Unpackable(f"version {data[0] if data else 'none'} of a series is not known")
-    rolled = resolution is not Resolution.RAW
-    row = _ROLLED.size if rolled else _SAMPLE.size
-    field = FIGURES.index(figure)
-    scale, size = _FIELDS[field]
-    offset = (3 if rolled else 2) + sum(each for _scale, each in _FIELDS[:field]) * (3 if rolled else 1)
-    none = _NONE[size]
+    row, scale, none = _field(resolution, figure)
+    size, rolled = row.size, resolution is not Resolution.RAW
+    found: list[Stored] = []
     place, end = 1, len(data)
     while place + _MARK.size <= end:
         if data[place + 1] & 0x80:
             place += _MARK.size + data[place + 3]
             continue
-        at = data[place] | data[place + 1] << 8
-        field_at = place + offset
-        place += row
-        if place > end:
-            break
+        # The high byte of each row's "when" from here on: the first with bit 7 belongs to a mark.
+        mark = _MARKED.search(data[place + 1 :: size])
+        until = place + mark.start() * size if mark else end - (end - place) % size
+        if until == place:
+            break  # less than a row is left
+        rows = row.iter_unpack(data[place:until])
         if rolled:
-            samples = data[place - row + 2]
-            if size == 1:
-                low, mean, high = data[field_at], data[field_at + 1], data[field_at + 2]
-            else:
-                low = data[field_at] | data[field_at + 1] << 8
-                mean = data[field_at + 2] | data[field_at + 3] << 8
-                high = data[field_at + 4] | data[field_at + 5] << 8
-            if none not in (low, mean, high):
-                yield at, samples, low / scale, mean / scale, high / scale
-            continue
-        whole = data[field_at] if size == 1 else data[field_at] | data[field_at + 1] << 8
-        if whole != none:
-            value = whole / scale
-            yield at, 1, value, value, value
-    if place != end:
-        raise Unpackable("a series ends within a row")
+            found += [each for each in rows if each[2] != none and each[3] != none and each[4] != none]
+        else:
+            found += [(at, 1, value, value, value) for at, value in rows if value != none]
+        place = until
+    return StoredValues(found, scale, "" if place == end else "a series ends within a row")
+
+
+def values(resolution: Resolution, packed: bytes | memoryview, figure: Figure) -> Iterator[Value]:
+    """:func:`stored_values` as figures. Raises :class:`Unpackable`, where the blob is cut after its
+    whole rows."""
+    stored = stored_values(resolution, packed, figure)
+    for at, samples, low, mean, high in stored.rows:
+        yield at, samples, low / stored.scale, mean / stored.scale, high / stored.scale
+    if stored.cut:
+        raise Unpackable(stored.cut)
 
 
 def _sample(data: bytes, place: int) -> Sample:

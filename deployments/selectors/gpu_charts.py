@@ -17,11 +17,12 @@ from deployments.domain.actors import Actor
 from deployments.domain.gpu_series import (
     Mark,
     MarkKind,
+    Stored,
     Unpackable,
     period_of,
     step_of,
+    stored_values,
     unpack,
-    values,
 )
 from deployments.domain.gpus import Figure, Resolution
 from deployments.models import GpuSeries
@@ -102,12 +103,9 @@ def chart(
     first = int(start.timestamp()) // step * step
     count = min(MOST_POINTS, max(1, math.ceil((end.timestamp() - first) / step)))
     scale = 1 / _GIB if figure is Figure.MEMORY else 1.0
-    lines: dict[int, list[float | None]] = {}
-    rows = _read(device_ids, resolution, datetime.fromtimestamp(first, UTC), end, figure)
+    read = _read(device_ids, resolution, datetime.fromtimestamp(first, UTC), end, figure)
     cells = _Cells(first, step, count, take)
-    for device_id in device_ids:
-        filled = cells.fill(rows.get(device_id, ()))
-        lines[device_id] = [_rounded(value, scale, _DIGITS[figure]) for value in filled]
+    lines = {pk: _rounded(cells.fill(read.get(pk, ())), scale, _DIGITS[figure]) for pk in device_ids}
     times = list(range(first, first + count * step, step))
     return Chart(figure, UNITS[figure], step, times, lines)
 
@@ -214,83 +212,116 @@ def spans(start: datetime, end: datetime, points: int) -> tuple[int, Resolution]
     return math.ceil(seconds / points / 86400) * 86400, resolution
 
 
-_Point = tuple[int, int, float, float, float]
-"""Unix seconds, weight, and the smallest, mean and largest of a figure."""
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """One figure of a device over one blob: a row's time is ``base`` Unix seconds and its "when" times
+    ``step``, its figures are divided by ``scale``."""
+
+    base: int
+    step: int
+    scale: float
+    rows: list[Stored]
+
+    @property
+    def end(self) -> int:
+        """When the span of the last row ends."""
+        return self.base + (self.rows[-1][0] + 1) * self.step
+
+    def since(self, at: int) -> _Stretch:
+        """What of it begins at a time or later."""
+        if self.base >= at:
+            return self
+        least = -((self.base - at) // self.step)
+        rows = [row for row in self.rows if row[0] >= least]
+        return _Stretch(self.base, self.step, self.scale, rows)
 
 
 class _Cells:
-    """Sorts points into spans."""
+    """Sorts rows into spans."""
 
     def __init__(self, first: int, step: int, count: int, take: str) -> None:
         self._first, self._step, self._count = first, step, count
         self._take = take
 
-    def fill(self, points: Iterable[_Point]) -> list[float | None]:
-        first, step, count, take = self._first, self._step, self._count, self._take
-        found: list[float | None] = [None] * count
-        weights = [0] * count
-        for at, weight, low, mean, high in points:
-            cell = (at - first) // step
-            if not 0 <= cell < count:
-                continue
-            known = found[cell]
-            if take == "mean":
-                weights[cell] += weight
-                found[cell] = mean if known is None else known + (mean - known) * weight / weights[cell]
-            elif take == "max":
-                found[cell] = high if known is None or high > known else known
-            else:
-                found[cell] = low if known is None or low < known else known
+    def fill(self, stretches: Iterable[_Stretch]) -> list[float | None]:
+        """The mean, largest or smallest figure of each span, None where no row falls into it."""
+        if self._take == "mean":
+            return self._means(stretches)
+        found: list[float | None] = [None] * self._count
+        step, count, largest = self._step, self._count, self._take == "max"
+        for stretch in stretches:
+            base, unit, scale = stretch.base - self._first, stretch.step, stretch.scale
+            for at, _weight, low, _mean, high in stretch.rows:
+                cell = (base + at * unit) // step
+                if not 0 <= cell < count:
+                    continue
+                known, value = found[cell], (high if largest else low) / scale
+                if known is None or (value > known if largest else value < known):
+                    found[cell] = value
         return found
+
+    def _means(self, stretches: Iterable[_Stretch]) -> list[float | None]:
+        step, count = self._step, self._count
+        sums, weights = [0.0] * count, [0] * count
+        for stretch in stretches:
+            base, unit, scale = stretch.base - self._first, stretch.step, stretch.scale
+            for at, weight, _low, mean, _high in stretch.rows:
+                cell = (base + at * unit) // step
+                if 0 <= cell < count:
+                    sums[cell] += weight * mean / scale
+                    weights[cell] += weight
+        return [total / weight if weight else None for total, weight in zip(sums, weights, strict=True)]
 
 
 def _read(
     device_ids: Sequence[int], resolution: Resolution, start: datetime, end: datetime, figure: Figure
-) -> dict[int, list[_Point]]:
-    """The points of each device; where the roll-ups end before the range does, finer ones follow."""
-    points: dict[int, list[_Point]] = {pk: [] for pk in device_ids}
+) -> dict[int, list[_Stretch]]:
+    """The figures of each device; where the roll-ups end before the range does, finer ones follow."""
+    found: dict[int, list[_Stretch]] = {pk: [] for pk in device_ids}
     ends: dict[int, int] = {}
     for level in _levels(resolution):
         since = start if level is resolution else max(start, end - _tail(level))
-        step = int(step_of(level).total_seconds())
-        for device_id, blobs in _blobs(device_ids, level, since, end).items():
+        for device_id, stretches in _read_level(device_ids, level, since, end, figure).items():
             after = ends.get(device_id, 0)
-            for packed_start, packed in blobs:
-                points[device_id] += [
-                    point
-                    for point in _points(device_id, level, packed_start, packed, step, figure)
-                    if point[0] >= after
-                ]
-            if points[device_id] and level is not Resolution.RAW:
-                ends[device_id] = points[device_id][-1][0] + step
-    return points
-
-
-def _read_level(
-    device_ids: Sequence[int], level: Resolution, start: datetime, end: datetime
-) -> dict[int, list[_Point]]:
-    """The utilisation of each device from one resolution alone."""
-    step = int(step_of(level).total_seconds())
-    found: dict[int, list[_Point]] = {}
-    for device_id, blobs in _blobs(device_ids, level, start, end).items():
-        found[device_id] = [
-            point
-            for packed_start, packed in blobs
-            for point in _points(device_id, level, packed_start, packed, step, Figure.UTILISATION)
-        ]
+            found[device_id] += [rest for each in stretches if (rest := each.since(after)).rows]
+            if found[device_id] and level is not Resolution.RAW:
+                ends[device_id] = found[device_id][-1].end
     return found
 
 
-def _points(
-    device_id: int, level: Resolution, start: datetime, packed: bytes, step: int, figure: Figure
-) -> Iterator[_Point]:
-    base = int(start.timestamp())
+def _read_level(
+    device_ids: Sequence[int],
+    level: Resolution,
+    start: datetime,
+    end: datetime,
+    figure: Figure = Figure.UTILISATION,
+) -> dict[int, list[_Stretch]]:
+    """A figure of each device from one resolution alone."""
+    return {
+        device_id: [
+            stretch
+            for begin, packed in blobs
+            if (stretch := _stretch(device_id, level, begin, packed, figure)) is not None
+        ]
+        for device_id, blobs in _blobs(device_ids, level, start, end).items()
+    }
+
+
+def _stretch(
+    device_id: int, level: Resolution, begin: datetime, packed: bytes, figure: Figure
+) -> _Stretch | None:
+    """A blob read; None where it cannot be, or has nothing of the figure."""
     try:
-        for place, weight, low, mean, high in values(level, packed, figure):
-            yield base + place * step, weight, low, mean, high
+        stored = stored_values(level, packed, figure)
     except Unpackable as error:
+        log.warning("GPU %s, %s from %s: %s", device_id, level, begin, error)
+        return None
+    if stored.cut:
         # What was read stays; one spoilt hour must not hide the others.
-        log.warning("GPU %s, %s from %s: %s", device_id, level, start, error)
+        log.warning("GPU %s, %s from %s: %s", device_id, level, begin, stored.cut)
+    if not stored.rows:
+        return None
+    return _Stretch(int(begin.timestamp()), int(step_of(level).total_seconds()), stored.scale, stored.rows)
 
 
 def _levels(resolution: Resolution) -> tuple[Resolution, ...]:
@@ -318,11 +349,16 @@ def _blobs(
     return found
 
 
-def _rounded(value: float | None, scale: float, digits: int) -> float | None:
-    if value is None:
-        return None
-    value = round(value * scale, digits)
-    return int(value) if value == int(value) else value
+def _rounded(values: Iterable[float | None], scale: float, digits: int) -> list[float | None]:
+    """In the chart's unit; whole numbers as such, which are shorter in an answer."""
+    found: list[float | None] = []
+    for value in values:
+        if value is not None:
+            value = round(value * scale, digits)
+            if value == int(value):
+                value = int(value)
+        found.append(value)
+    return found
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
