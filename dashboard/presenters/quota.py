@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from deployments.domain.quota import NAMES, Amounts, from_json, words
 from deployments.models import ClusterGrant
@@ -57,8 +58,12 @@ def demand_words(stored: object) -> str:
     """What a stack takes, in one line: "2 GPUs, 8 CPU, 32Gi memory, 50Gi storage"."""
     taken = from_json(stored, missing=0)
     parts = [
-        f"{words(name, amount)} {LABELS[name] if name in ('gpus', 'cpu') else str(LABELS[name]).lower()}"
-        for name in NAMES
-        if name != "deployments" and (amount := getattr(taken, name))
+        _taken(name, amount) for name in NAMES if name != "deployments" and (amount := getattr(taken, name))
     ]
     return ", ".join(parts)
+
+
+def _taken(name: str, amount: int) -> str:
+    if name == "gpus":
+        return ngettext("%(n)s GPU", "%(n)s GPUs", amount) % {"n": amount}
+    return f"{words(name, amount)} {LABELS[name] if name == 'cpu' else str(LABELS[name]).lower()}"
