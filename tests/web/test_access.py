@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from deployments.commands.invitations import invite_to_team
 from deployments.domain.states import Approver, OperationKind, OperationState, Role, SiteRole
-from deployments.models import Approval, AuditEntry, Batch, ClusterGrant, ClusterNode, User
+from deployments.models import Approval, AuditEntry, Batch, ClusterGrant, ClusterNode, ProfileShare, User
 from tests import factories as make
 from tests.web import gpu_rows, rows
 
@@ -223,6 +223,8 @@ def make_world() -> World:
         make.as_actor(admin), team_id=team.pk, email="x@example.com", role=Role.VIEWER
     )
     device = gpu_rows.device(cluster, "node-1")
+    shared = make.make_team("Shared with")
+    ProfileShare.objects.create(profile=deployment.revision.profile, team=shared, level="use")
     now = timezone.now()
     waiting = rows.operation(deployment, OperationKind.INSTALL, OperationState.AWAITING_APPROVAL)
     approval = Approval.objects.create(
@@ -245,7 +247,7 @@ def make_world() -> World:
         "cluster": {"pk": cluster.pk, "team": team.pk, "name": "node-1"},
         "approval": {"pk": approval.pk},
         "batch": {"pk": batch.pk},
-        "profile": {"pk": deployment.revision.profile_id, "team": team.pk},
+        "profile": {"pk": deployment.revision.profile_id, "team": shared.pk},
         "deployment": {"pk": deployment.pk, "release_number": 1, "name": pod.name},
         "gpu": {"pk": device.pk},
         "operation": {"pk": operation.pk},
