@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import path, reverse
@@ -59,8 +58,9 @@ def profiles(request: HttpRequest) -> HttpResponse:
     """The list; filter, order and page are in the address."""
     who, query, team = actor(request), request.GET, chosen_team(request)
     sort, text = ordering(query.get("sort", ""), COLUMNS, "name"), query.get("q", "").strip()[:80]
-    rows = selector.profile_list(who, team=team.pk if team else None, text=text, sort=sort)
-    page = Paginator(rows, PER_PAGE).get_page(query.get("page"))
+    page = selector.profile_list(
+        who, team=team.pk if team else None, text=text, sort=sort, page=query.get("page")
+    )
     values = {
         "page": page,
         "rows": [{"profile": row, "spec": spec_from_json(row.spec)} for row in page.object_list],

@@ -7,7 +7,9 @@ from functools import reduce
 from operator import or_
 from typing import Any
 
-from django.db.models import Count, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.core.paginator import Page, Paginator
+from django.db.models import Count, OuterRef, Prefetch, Q, Subquery
+from django.db.models.functions import Coalesce
 
 from deployments.domain.actors import Actor
 from deployments.domain.errors import NotFound
@@ -15,6 +17,7 @@ from deployments.models import Cluster, Deployment, Profile, Revision, Team
 from deployments.policies import Action, may, may_write_profile, usable_by
 from deployments.selectors import lookup, scope
 
+PER_PAGE = 25
 SORTS = {"name": "name", "team": "team__name", "changed": "changed", "used": "used"}
 
 
@@ -37,32 +40,42 @@ class ProfilePage:
 
 
 def profile_list(
-    actor: Actor, *, team: int | None = None, text: str = "", sort: str = "name"
-) -> QuerySet[Any]:
-    """Profiles that are not archived, each with ``used``, ``number``, ``changed`` and ``spec`` of its
-    newest revision."""
-    newest = Revision.objects.filter(profile=OuterRef("pk")).order_by("-number")
+    actor: Actor, *, team: int | None = None, text: str = "", sort: str = "name", page: int | str | None = 1
+) -> Page[Any]:
+    """A page of the profiles that are not archived, each with ``used``, ``number``, ``changed`` and
+    ``spec`` of its newest revision."""
     rows = scope.profiles(actor).filter(archived_at=None)
     if team is not None:
         rows = rows.filter(team_id=team)
     if text:
         rows = rows.filter(Q(name__icontains=text) | Q(description__icontains=text))
     down, key = ("-" if sort.startswith("-") else ""), sort.removeprefix("-")
-    return (
-        rows.select_related("team")
-        .annotate(
-            number=Subquery(newest.values("number")[:1]),
-            changed=Subquery(newest.values("created_at")[:1]),
-            spec=Subquery(newest.values("spec")[:1]),
-            newest_id=Subquery(newest.values("pk")[:1]),
-            used=Count(
-                "revisions__deployments",
-                filter=Q(revisions__deployments__removed_at=None, revisions__deployments__isnull=False),
-                distinct=True,
-            ),
-        )
-        .order_by(down + SORTS.get(key, "name"), "pk")
+    asked = _of_each()
+    # All profiles are looked at for the order: only what it goes by is worked out for all of them.
+    ordered = rows.annotate(**{key: asked[key]} if key in asked else {})
+    found = Paginator(
+        ordered.order_by(down + SORTS.get(key, "name"), "pk").values_list("pk", flat=True), PER_PAGE
+    ).get_page(page)
+    shown = Profile.objects.select_related("team").annotate(**asked).in_bulk(list(found.object_list))
+    rows_of_page = [shown[pk] for pk in found.object_list if pk in shown]
+    return Page(rows_of_page, found.number, found.paginator)
+
+
+def _of_each() -> dict[str, Any]:
+    """What a list says of each profile beside its own columns."""
+    newest = Revision.objects.filter(profile=OuterRef("pk")).order_by("-number")
+    running = (
+        Deployment.objects.filter(revision__profile=OuterRef("pk"), removed_at=None)
+        .order_by()
+        .values("revision__profile")
+        .annotate(n=Count("pk"))
     )
+    return {
+        "number": Subquery(newest.values("number")[:1]),
+        "changed": Subquery(newest.values("created_at")[:1]),
+        "spec": Subquery(newest.values("spec")[:1]),
+        "used": Coalesce(Subquery(running.values("n")), 0),
+    }
 
 
 def profile_page(actor: Actor, pk: int) -> ProfilePage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 
 from deployments.domain.actors import Actor
 from deployments.models import Cluster, Deployment, Operation, Profile, ProfileShare, Team
@@ -26,13 +26,12 @@ def profiles(actor: Actor) -> QuerySet[Profile]:
     """Profiles of the caller's teams, shared with them, in the catalog, or running for them."""
     if actor.sees_everything:
         return Profile.objects.all()
-    shared = ProfileShare.objects.filter(profile=OuterRef("pk"), team_id__in=actor.roles)
+    # Asked once for all profiles, not for each of them.
+    shared = ProfileShare.objects.filter(team_id__in=actor.roles).values("profile")
     # What a team runs stays readable for it, also after the sharing ended.
-    running = Deployment.objects.filter(
-        revision__profile=OuterRef("pk"), removed_at=None, team_id__in=actor.roles
-    )
+    running = Deployment.objects.filter(removed_at=None, team_id__in=actor.roles).values("revision__profile")
     return Profile.objects.filter(
-        Q(team_id__in=actor.roles) | Q(catalog_at__isnull=False) | Exists(shared) | Exists(running)
+        Q(team_id__in=actor.roles) | Q(catalog_at__isnull=False) | Q(pk__in=shared) | Q(pk__in=running)
     )
 
 
