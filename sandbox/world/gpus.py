@@ -51,7 +51,7 @@ class Device:
 class Devices:
     """All GPUs by node."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int | str) -> None:
         self._seed = seed
         self.nodes: dict[str, list[Device]] = {}
 

@@ -49,6 +49,13 @@ Object = dict[str, Any]
 MODELS_FILE = "models.json"
 
 
+def _hardware(store: Store) -> str:
+    """What the serial numbers of this cluster's GPUs are made of: a cluster that was stopped and started
+    again has the same cards."""
+    space = store.get("Namespace", None, "kube-system")
+    return str(space["metadata"]["uid"]) if space else str(random.randrange(2**32))
+
+
 class World:
     """speed: factor of simulated time. scenario: a name of SCENARIOS. data_dir: keeps models over restarts."""
 
@@ -71,7 +78,7 @@ class World:
         self.seed = seed if seed is not None else random.randrange(2**32)
         self.clock = Clock(speed)
         self.recorder = Recorder(store)
-        self.devices = Devices(self.seed)
+        self.devices = Devices(self.seed if seed is not None else _hardware(store))
         self.addresses = Addresses()
         self.volumes = Volumes(store)
         self.nodes = Nodes(store, self.recorder, self.devices)

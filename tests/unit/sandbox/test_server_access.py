@@ -179,3 +179,14 @@ def test_identity_and_objects_survive_a_restart(tmp_path: Path) -> None:
         old = before["metadata"]["resourceVersion"]
         path = f"/api/v1/namespaces/default/configmaps?watch=true&timeoutSeconds=2&resourceVersion={old}"
         assert [event["object"].get("code") for event in second.events(path)] == [410]
+
+
+def test_a_cluster_that_is_started_again_has_the_same_cards(tmp_path: Path) -> None:
+    def cards() -> set[str]:
+        with running_sandbox(world=True, scenario="small", seed=None, state=tmp_path) as sandbox:
+            nodes = sandbox.cluster.world.devices.nodes
+            return {device.uuid for devices in nodes.values() for device in devices}
+
+    first = cards()
+    assert first
+    assert cards() == first
