@@ -25,9 +25,9 @@ OWN_TEAMS = 10  # of the operator
 SHARED_WITH = 3  # teams, each tenth profile
 
 
-def fill(teams: int, profiles: int, revisions: int) -> Any:
+def fill(teams: int, profiles: int, revisions: int, prefix: str = "") -> Any:
     """Teams with five accounts each, profiles with their revisions and a deployment of every fifth one, and
-    requests that wait. Returns an account that is operator in some of the teams."""
+    requests that wait; names begin with ``prefix``. Returns an account that is operator in some of the teams."""
     from django.utils import timezone
 
     from deployments.domain.spec import StackSpec, spec_to_json
@@ -49,13 +49,15 @@ def fill(teams: int, profiles: int, revisions: int) -> Any:
 
     now = timezone.now()
     cluster = Cluster.objects.create(
-        name="bench", server="https://127.0.0.1:6443", credential=b"", credential_kind="token"
+        name=f"{prefix}bench", server="https://127.0.0.1:6443", credential=b"", credential_kind="token"
     )
     made = Team.objects.bulk_create(
-        Team(name=f"Team {n}", slug=f"team-{n}", skeleton=f"team {n}") for n in range(teams)
+        Team(name=f"{prefix}Team {n}", slug=f"{prefix}team-{n}", skeleton=f"{prefix}team {n}")
+        for n in range(teams)
     )
     people = User.objects.bulk_create(
-        User(username=f"person-{n}", email=f"person-{n}@example.org", password="!") for n in range(5 * teams)
+        User(username=f"{prefix}person-{n}", email=f"{prefix}person-{n}@example.org", password="!")
+        for n in range(5 * teams)
     )
     Membership.objects.bulk_create(
         Membership(team=made[n // 5], user=person, role=Role.OWNER if n % 5 == 0 else Role.OPERATOR)
@@ -117,7 +119,7 @@ def fill(teams: int, profiles: int, revisions: int) -> Any:
         )
         for operation, release in zip(operations, releases, strict=True)
     )
-    operator = User.objects.create_user("operator", password=None)
+    operator = User.objects.create_user(f"{prefix}operator", password=None)
     Membership.objects.bulk_create(
         Membership(team=team, user=operator, role=Role.OPERATOR) for team in made[:OWN_TEAMS]
     )
@@ -134,7 +136,7 @@ def addresses(admin: bool) -> dict[str, str]:
         "Profiles": profiles,
         "Profiles, most used": f"{profiles}?sort=-used",
         "Profiles, page 50" if admin else "Profiles, page 5": f"{profiles}?page={50 if admin else 5}",
-        "Profiles, found": f"{profiles}?q=profile+49",
+        "Profiles, found": f"{profiles}?q=profile+1",
         "Approvals": reverse("approvals"),
         **({"Accounts": reverse("users")} if admin else {}),
     }

@@ -1,14 +1,15 @@
-"""The pages that everybody opens take as many queries for a large fleet as for a small one, and no more than accepted."""
+"""The pages that everybody opens, and the lists of a large site, take as many queries for much as for little."""
 
 from __future__ import annotations
 
 import pytest
 from django.test import Client
 
+from benchmarks import teams
 from benchmarks.fleet_rows import fill
 from benchmarks.pages import addresses, ask, baseline
 from deployments.domain.states import SiteRole
-from deployments.models import Deployment, GpuDevice, Team
+from deployments.models import Deployment, GpuDevice, Team, User
 from sandbox.scale import Size
 from tests.web import rows
 
@@ -39,3 +40,19 @@ def test_queries_do_not_grow_with_the_fleet(client: Client) -> None:
     assert small.keys() == accepted.keys()
     more = {page: number for page, number in small.items() if number > accepted[page]}
     assert not more, "more queries than accepted; where they are worth it: python -m benchmarks.pages --write"
+
+
+@pytest.mark.django_db
+def test_queries_of_lists_do_not_grow_with_the_site(client: Client) -> None:
+    admin = rows.person("admin", site=SiteRole.ADMIN)
+
+    def asked(operator: User) -> list[dict[str, int]]:
+        found = []
+        for person in (admin, operator):
+            client.force_login(person)
+            paths = teams.addresses(person == admin)
+            found.append({page: ask(client, path).queries for page, path in paths.items()})
+        return found
+
+    few = asked(teams.fill(teams=4, profiles=12, revisions=24))
+    assert asked(teams.fill(teams=30, profiles=150, revisions=600, prefix="more-")) == few
