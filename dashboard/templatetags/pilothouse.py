@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from django import template
 from django.core.paginator import Page
 from django.http import QueryDict
 from django.template.context import Context
+from django.template.loader import get_template
 from django.templatetags.static import static
-from django.urls import NoReverseMatch, reverse
+from django.urls import NoReverseMatch, get_script_prefix, reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.formats import localize
+from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from dashboard.presenters import numbers, parts, times
-from dashboard.presenters.states import Words, deed, look
+from dashboard.presenters.states import Look, Words, deed, look
 from dashboard.presenters.words import words
 
 register = template.Library()
@@ -55,9 +58,22 @@ def part(context: Context, component: str, /, **values: Any) -> SafeString:
         return page.engine.get_template(f"components/{component}.html").render(context)
 
 
+@lru_cache(maxsize=2048)
+def fixed(component: str, **values: SafeString | str | bool) -> SafeString:
+    """:func:`part` for a component that needs nothing of the page and stands in every row of a table:
+    rendered once for the same values. Texts must be escaped by the caller, since a cache takes "<" that
+    is safe and "<" that is not for the same."""
+    return SafeString(get_template(f"components/{component}.html").render(values))
+
+
 @register.simple_tag
 def icon(name: str, css: str = "", label: str = "") -> SafeString:
     """A symbol of the sprite. ``css``: "i-s" small, "i-l" large, "spin". Without a label: decoration."""
+    return _icon(str(name), str(css), str(label))
+
+
+@lru_cache(maxsize=1024)
+def _icon(name: str, css: str, label: str) -> SafeString:
     named = format_html('role="img" aria-label="{}"', label) if label else SafeString('aria-hidden="true"')
     return format_html(
         '<svg class="i{}" {}><use href="{}#i-{}"/></svg>',
@@ -69,16 +85,28 @@ def icon(name: str, css: str = "", label: str = "") -> SafeString:
 
 
 # State --------------------------------------------------------------------------------------------
-@register.simple_tag(takes_context=True)
-def state(context: Context, value: str, vocabulary: str = "", word: Words = "", css: str = "") -> SafeString:
+@register.simple_tag
+def state(value: str, vocabulary: str = "", word: Words = "", css: str = "") -> SafeString:
     """Icon and word of a state. ``vocabulary`` (health, operation, step, finding, audit) for strings."""
-    return part(context, "state", look=look(value, vocabulary), word=word, css=css)
+    return _state(look(value, vocabulary), word, css)
 
 
-@register.simple_tag(takes_context=True)
-def badge(context: Context, value: str, vocabulary: str = "", word: Words = "") -> SafeString:
+def _state(shown: Look, word: Words, css: str) -> SafeString:
+    # Its word is that of the reader's language before it comes to the cache.
+    return fixed(
+        "state",
+        state=shown.css,
+        icon=shown.icon,
+        turning=shown.turning,
+        css=conditional_escape(css),
+        word=conditional_escape(str(word or shown.label)),
+    )
+
+
+@register.simple_tag
+def badge(value: str, vocabulary: str = "", word: Words = "") -> SafeString:
     """The same on a soft ground."""
-    return part(context, "state", look=look(value, vocabulary), word=word, css="badge")
+    return _state(look(value, vocabulary), word, "badge")
 
 
 @register.simple_tag
@@ -100,16 +128,25 @@ def deed_icon(kind: str) -> str:
     return deed(kind).icon
 
 
-@register.simple_tag(takes_context=True)
-def tag(context: Context, text: Words, css: str = "", icon_name: str = "") -> SafeString:
+@register.simple_tag
+def tag(text: Words, css: str = "", icon_name: str = "") -> SafeString:
     """A neutral word in a frame; ``css``: "acc" for what is current."""
-    return part(context, "tag", text=text, css=css, icon=icon_name)
+    return _tag(text, css, icon_name)
 
 
-@register.simple_tag(takes_context=True)
-def sim(context: Context) -> SafeString:
+def _tag(text: Words, css: str, icon_name: str) -> SafeString:
+    return fixed(
+        "tag",
+        text=conditional_escape(str(text)),
+        css=conditional_escape(css),
+        icon=conditional_escape(icon_name),
+    )
+
+
+@register.simple_tag
+def sim() -> SafeString:
     """The mark of anything simulated."""
-    return part(context, "tag", text=_("SIMULATED"), css="sim", icon="sim")
+    return _tag(_("SIMULATED"), "sim", "sim")
 
 
 # Time and provenance ------------------------------------------------------------------------------
@@ -415,6 +452,17 @@ def code(context: Context, lines: Sequence[Any], label: Words) -> SafeString:
 
 
 # Navigation ---------------------------------------------------------------------------------------
+@register.simple_tag
+def page_of(name: str, pk: int) -> str:
+    """``{% url name pk %}`` for tables, where the same few hundred addresses are made again and again."""
+    return _page_of(get_script_prefix(), name, pk)
+
+
+@lru_cache(maxsize=4096)
+def _page_of(prefix: str, name: str, pk: int) -> str:
+    return reverse(name, args=[pk])
+
+
 @register.simple_tag(takes_context=True)
 def nav(
     context: Context, name: str, label: Words, icon_name: str, count: int | None = None
@@ -427,4 +475,11 @@ def nav(
     request = context.get("request")
     path = request.path if request else ""
     current = path == href if href == "/" else path.startswith(href)
-    return part(context, "nav", href=href, label=label, icon=icon_name, count=count, current=current)
+    return fixed(
+        "nav",
+        href=href,
+        label=conditional_escape(str(label)),
+        icon=conditional_escape(icon_name),
+        count=localize(count) if count else "",
+        current=current,
+    )

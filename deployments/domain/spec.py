@@ -214,22 +214,24 @@ def spec_from_json(data: object) -> StackSpec:
 
 @cache
 def _hints(cls: type) -> dict[str, Any]:
-    # Resolved anew for each revision, they took a fifth of a page that lists 25 deployments.
-    return get_type_hints(cls)
+    """Field -> type. Resolved anew for each revision, they took a fifth of a page that lists 25."""
+    hints = get_type_hints(cls)
+    return {f.name: hints[f.name] for f in fields(cls)}
 
 
 def _build(cls: type, data: object, path: str) -> Any:
     if not isinstance(data, dict):
         raise InvalidInput(f"{path or 'the profile'} must be an object.", field=path)
     hints = _hints(cls)
-    names = {f.name for f in fields(cls)}
     for key in data:
-        if key not in names:
+        if key not in hints:
             raise InvalidInput(f"“{key}” is not a field of a profile.", field=_join(path, str(key)))
     return cls(**{name: _value(hints[name], value, _join(path, name)) for name, value in data.items()})
 
 
 def _value(hint: Any, value: object, path: str) -> Any:
+    if type(value) is hint:  # most of them: texts, numbers, yes and no
+        return value
     if is_dataclass(hint) and isinstance(hint, type):
         return _build(hint, value, path)
     origin, args = get_origin(hint), get_args(hint)
