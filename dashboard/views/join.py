@@ -45,9 +45,7 @@ def _as_member(request: HttpRequest, token: str, found: Invitation) -> HttpRespo
             refused = error
         else:
             messages.success(request, _("Welcome to %(team)s.") % {"team": found.team or "Pilothouse"})
-            return HttpResponseRedirect(
-                reverse("team", args=[found.team_id]) if found.team_id else reverse("overview")
-            )
+            return HttpResponseRedirect(_first_page(found))
     values = {"found": found, "refused": refused, "mine": request.user}
     return render(request, "users/join_member.html", values, status=403 if refused else 200)
 
@@ -61,9 +59,13 @@ def _as_new(request: HttpRequest, token: str, found: Invitation) -> HttpResponse
             place(form, error)
         else:
             login(request, made, backend=BACKEND)
-            return HttpResponseRedirect(reverse("overview"))
+            return HttpResponseRedirect(_first_page(found))
     values = {"found": found, "form": form, "sign_in": f"{reverse('account_login')}?next={request.path}"}
     return render(request, "users/join_new.html", values, status=422 if request.method == "POST" else 200)
+
+
+def _first_page(found: Invitation) -> str:
+    return reverse("team", args=[found.team_id]) if found.team_id else reverse("overview")
 
 
 urlpatterns = [path("<str:token>/", join, name="join")]

@@ -42,7 +42,7 @@ def test_from_an_invitation_to_the_teams_page(client: Client, owner: User):
     assert page.status_code == 200
     assert "olga invited new@example.com" in page.content.decode()
     answer = client.post(link, {"username": "newcomer", "password": "a long one 77"})
-    assert answer.url == reverse("overview")
+    assert answer.url == reverse("team", args=[make.default_team().pk])
     page = client.get(reverse("team", args=[make.default_team().pk])).content.decode()
     assert "newcomer" in page
     assert reverse("team_invite", args=[make.default_team().pk]) not in page
