@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import groupby
 
 UNKNOWN, FREE = "n", "f"
@@ -36,6 +37,7 @@ def runs(cells: Sequence[str]) -> list[tuple[str, str]]:
     return [(f"s{kind}", "".join(found)) for kind, found in sorted(paths.items())]
 
 
+@lru_cache(maxsize=64)  # of a list, the same for each row
 def cuts(count: int) -> str:
     """The lines between the cells of a row."""
     return "".join(f"M{place} 0v1" for place in range(1, count))

@@ -73,6 +73,8 @@ def deployments(actor: Actor, wanted: DeploymentFilter) -> QuerySet[Deployment]:
     key = SORTS[wanted.sort.removeprefix("-")]
     return (
         rows.select_related("team", "cluster", "revision__profile")
+        # What a list does not show is long, and would be decoded for each row.
+        .defer("demand", "health_evidence", "probes", "cluster__credential", "revision__secrets")
         .prefetch_related(active)
         .order_by(f"-{key}" if wanted.sort.startswith("-") else key, "name", "pk")
     )

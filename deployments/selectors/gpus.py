@@ -38,6 +38,13 @@ SORTS: dict[str, tuple[str, ...]] = {
     "error": ("error",),
 }
 STATES = ("busy", "idle", "error", "stale")
+# What :func:`rows` needs: the rest of a deployment and of a cluster is long, and would be decoded for each row.
+_SHOWN = (
+    *("node", "index", "vendor", "product", "instance", "driver", "source", "sampled_at"),
+    *("utilisation", "memory_used", "memory_total", "temperature", "power", "error"),
+    *("pod_namespace", "pod_name", "shared_with"),
+    *("cluster__name", "cluster__simulated", "deployment__name", "deployment__team_id"),
+)
 
 
 class Use(StrEnum):
@@ -173,11 +180,9 @@ def devices(actor: Actor, wanted: GpuFilter, now: datetime) -> QuerySet[GpuDevic
         F(name).desc(nulls_last=True) if down else F(name).asc(nulls_last=True)
         for name in SORTS.get(wanted.sort.removeprefix("-"), SORTS["node"])
     ]
-    # What a page does not show is long, and would be decoded for each row.
-    long = ("deployment__probes", "deployment__health_evidence", "cluster__credential")
     return (
         found.select_related("cluster", "deployment")
-        .defer(*long)
+        .only(*_SHOWN)
         .order_by(*order, "cluster__name", "node", "index", "pk")
     )
 

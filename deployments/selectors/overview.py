@@ -66,6 +66,8 @@ def attention(actor: Actor, team_id: int | None) -> Attention:
     """Ill deployments, changes that failed within a day and were not done better since, clusters that
     do not answer. A deployment that is ill already is not listed a second time for its failed change."""
     ill = _present(actor, team_id).filter(health__in=TROUBLE).select_related("team", "cluster")
+    # What the page does not show is long, and would be decoded for each row.
+    ill = ill.defer("demand", "health_evidence", "probes", "cluster__credential")
     failed = _failed(actor, team_id)
     silent = scope.clusters(actor).exclude(last_error="")
     return Attention(
