@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Q, QuerySet
+from django.db import connection
+from django.db.models import F, Q, QuerySet
+from django.db.models.expressions import OrderBy
 
 from deployments.domain.actors import Actor
 from deployments.domain.errors import NotFound
 from deployments.models import (
     AuditCheckpoint,
     AuditEntry,
+    AuditHead,
     AuditVerification,
     Cluster,
     Deployment,
@@ -26,6 +29,8 @@ from deployments.selectors import scope
 PER_PAGE = 50
 COUNTED = 1000  # beyond it the page says "more than": an exact count would read the whole table
 CHOICES = 200
+# A text is common where so many of the newest entries have it.
+SAMPLED, COMMON = 5000, 50
 
 
 @dataclass(frozen=True)
@@ -141,15 +146,16 @@ def entries(
     """
     rows = narrowed(visible(actor), wanted)
     keys = ["at", "sequence"] if wanted.since or wanted.until else ["sequence"]
+    up, down = _orders(rows, wanted, keys)
     if after is not None:
         onwards = _beyond(rows, keys, after, "gt")
-        found = list(onwards.order_by(*keys)[: PER_PAGE + 1])
+        found = list(onwards.order_by(*up)[: PER_PAGE + 1])
         further, found = len(found) > PER_PAGE, found[:PER_PAGE][::-1]
         newer = found[0].sequence if found and further else None
         older = found[-1].sequence if found else None
     else:
         onwards = _beyond(rows, keys, before, "lt") if before is not None else rows
-        found = list(onwards.order_by(*(f"-{key}" for key in keys))[: PER_PAGE + 1])
+        found = list(onwards.order_by(*down)[: PER_PAGE + 1])
         further, found = len(found) > PER_PAGE, found[:PER_PAGE]
         newer = found[0].sequence if found and before is not None else None
         older = found[-1].sequence if found and further else None
@@ -158,6 +164,24 @@ def entries(
     else:
         count = rows.order_by()[: COUNTED + 1].count()
     return EntryList(found, min(count, COUNTED), count > COUNTED, newer, older)
+
+
+def _orders(
+    rows: QuerySet[AuditEntry], wanted: EntryFilter, keys: list[str]
+) -> tuple[list[OrderBy], list[OrderBy]]:
+    """The order of a list, upwards and downwards.
+
+    PostgreSQL takes any text for a common one and walks the chain until the page is full, which for a
+    rare text is the whole chain. Where the newest entries show that it is rare, the order is written so
+    that the chain's own index does not fit it, and the texts' indexes are used.
+    """
+    if wanted.text and keys == ["sequence"] and connection.vendor == "postgresql":
+        newest = AuditHead.objects.values_list("sequence", flat=True).get()
+        shown = rows.filter(sequence__gt=newest - SAMPLED).order_by()[:COMMON].count()
+        if shown < COMMON:
+            by = F("sequence") + 0
+            return [by.asc()], [by.desc()]
+    return [F(key).asc() for key in keys], [F(key).desc() for key in keys]
 
 
 def _beyond(rows: QuerySet[AuditEntry], keys: list[str], sequence: int, way: str) -> QuerySet[AuditEntry]:
