@@ -220,9 +220,7 @@ def approved(operation_id: int, cause: str) -> bool:
     with transaction.atomic():
         swapped = Operation.objects.filter(
             pk=operation_id, state=OperationState.AWAITING_APPROVAL, cancel_requested_at=None
-        ).update(
-            state=OperationState.QUEUED, waiting_for="", message_at=now, version=F("version") + 1
-        )
+        ).update(state=OperationState.QUEUED, waiting_for="", message_at=now, version=F("version") + 1)
         if not swapped:
             return False
         operation = Operation.objects.get(pk=operation_id)

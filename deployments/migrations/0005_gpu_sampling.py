@@ -5,34 +5,65 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('deployments', '0004_inventory'),
+        ("deployments", "0004_inventory"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='gpudevice',
-            name='shared_with',
+            model_name="gpudevice",
+            name="shared_with",
             field=models.JSONField(default=list),
         ),
         migrations.CreateModel(
-            name='GpuSampling',
+            name="GpuSampling",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('due_at', models.DateTimeField()),
-                ('taken_until', models.DateTimeField(null=True)),
-                ('epoch', models.PositiveBigIntegerField(default=0)),
-                ('sampled_at', models.DateTimeField(null=True)),
-                ('tried_at', models.DateTimeField(null=True)),
-                ('looked_at', models.DateTimeField(null=True)),
-                ('devices', models.PositiveIntegerField(default=0)),
-                ('no_data', models.CharField(blank=True, choices=[('not_yet', 'not_yet'), ('unreachable', 'unreachable'), ('no_gpus', 'no_gpus'), ('no_exporter', 'no_exporter'), ('silent', 'silent'), ('empty', 'empty'), ('prometheus_empty', 'prometheus_empty'), ('may_not_list', 'may_not_list'), ('may_not_proxy', 'may_not_proxy'), ('stale', 'stale'), ('no_pods', 'no_pods'), ('some_silent', 'some_silent')], max_length=20)),
-                ('answered', models.CharField(blank=True, max_length=500)),
-                ('cluster', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='gpu_sampling', to='deployments.cluster')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("due_at", models.DateTimeField()),
+                ("taken_until", models.DateTimeField(null=True)),
+                ("epoch", models.PositiveBigIntegerField(default=0)),
+                ("sampled_at", models.DateTimeField(null=True)),
+                ("tried_at", models.DateTimeField(null=True)),
+                ("looked_at", models.DateTimeField(null=True)),
+                ("devices", models.PositiveIntegerField(default=0)),
+                (
+                    "no_data",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("not_yet", "not_yet"),
+                            ("unreachable", "unreachable"),
+                            ("no_gpus", "no_gpus"),
+                            ("no_exporter", "no_exporter"),
+                            ("silent", "silent"),
+                            ("empty", "empty"),
+                            ("prometheus_empty", "prometheus_empty"),
+                            ("may_not_list", "may_not_list"),
+                            ("may_not_proxy", "may_not_proxy"),
+                            ("stale", "stale"),
+                            ("no_pods", "no_pods"),
+                            ("some_silent", "some_silent"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("answered", models.CharField(blank=True, max_length=500)),
+                (
+                    "cluster",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="gpu_sampling",
+                        to="deployments.cluster",
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['due_at'], name='gpu_sampling_due')],
+                "indexes": [models.Index(fields=["due_at"], name="gpu_sampling_due")],
             },
         ),
     ]
