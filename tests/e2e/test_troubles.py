@@ -57,7 +57,7 @@ def test_the_open_page_says_each_trouble_and_its_end(
     hero = page.locator(".hero")
     expect(hero.locator(".lab")).to_contain_text("Healthy")
     page.evaluate("document.documentElement.dataset.loaded = 'once'")
-    servers = "/api/v1/pods?labelSelector=app.kubernetes.io%2Fcomponent%3Dserver"
+    servers = "/api/v1/namespaces/smoke/pods?labelSelector=app.kubernetes.io%2Fcomponent%3Dserver"
     (pod,) = sandbox.ask("GET", servers)["items"]
     meta = pod["metadata"]
     try:
