@@ -14,7 +14,6 @@ from dashboard.forms.clusters import GrantForm, RemoveForm
 from dashboard.forms.faults import place
 from dashboard.presenters.quota import quota_rows
 from deployments.commands import grants as commands
-from deployments.commands.quotas import used
 from deployments.commands.subjects import of_cluster
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, InvalidInput
@@ -22,6 +21,7 @@ from deployments.models import Cluster, Team
 from deployments.policies import Action, require
 from deployments.selectors import clusters as selector
 from deployments.selectors import lookup
+from deployments.selectors.quotas import used
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -25,7 +25,6 @@ from dashboard.regions import page_or_region
 from deployments.commands import install as commands
 from deployments.commands import profiles as profile_commands
 from deployments.commands import questions
-from deployments.commands.quotas import used
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, Denied, InvalidInput, NotFound
 from deployments.domain.quota import demand
@@ -37,6 +36,7 @@ from deployments.policies import Action
 from deployments.selectors import clusters as cluster_selector
 from deployments.selectors import lookup
 from deployments.selectors import profiles as profile_selector
+from deployments.selectors.quotas import used_of
 
 STEPS = ("install", "install_place", "install_preflight", "install_review")
 CHANGES = {
@@ -186,6 +186,7 @@ def place(request: HttpRequest) -> HttpResponse:
         form = PlaceForm(clusters=clusters, initial={**known, "name": draft.name or default})
     rows = list(clusters)
     grants = cluster_selector.grants_of([row.pk for row in rows], team.pk)
+    taken = used_of(team.pk, [pk for pk, grant in grants.items() if grant.quota])
     values = {
         "steps": _wizard(1, draft),
         "draft": draft,
@@ -196,7 +197,7 @@ def place(request: HttpRequest) -> HttpResponse:
         "overview": words.overview(spec, sizing)[:6],
         "sizing": sizing,
         "granted": [
-            (row, ", ".join(grant.namespaces), quota_rows(grant, used(grant)) if grant.quota else [])
+            (row, ", ".join(grant.namespaces), quota_rows(grant, taken[row.pk]) if grant.quota else [])
             for row in rows
             if (grant := grants.get(row.pk)) is not None
         ],

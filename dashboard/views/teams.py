@@ -22,12 +22,13 @@ from dashboard.presenters.quota import quota_rows
 from dashboard.presenters.teams import role_table
 from deployments.commands import invitations
 from deployments.commands import teams as commands
-from deployments.commands.quotas import used
 from deployments.commands.subjects import of_team
 from deployments.domain.errors import Conflict, InvalidInput
 from deployments.domain.subjects import Subject
 from deployments.policies import Action, may, require
+from deployments.selectors import lookup
 from deployments.selectors import teams as selector
+from deployments.selectors.quotas import used_of
 
 COLUMNS = (
     Column(gettext_lazy("Team")),
@@ -43,7 +44,7 @@ def teams(request: HttpRequest) -> HttpResponse:
     """The caller's teams; admins and auditors see all."""
     who, query = actor(request), request.GET
     text = query.get("q", "").strip()[:80]
-    page = selector.team_list(who, text=text, page=_number(query.get("page")))
+    page = selector.team_list(who, text=text, page=query.get("page"))
     values = {
         "page": page,
         "rows": [{"team": team, "role": who.roles.get(team.pk)} for team in page.object_list],
@@ -81,9 +82,10 @@ def team(request: HttpRequest, pk: int) -> HttpResponse:
 def _team(request: HttpRequest, pk: int, *, status: int = 200, **more: Any) -> HttpResponse:
     who = actor(request)
     found = selector.team_page(who, pk)
+    taken = used_of(pk, [grant.cluster_id for grant in found.grants])
     values = {
         "found": found,
-        "grants": [(grant, quota_rows(grant, used(grant))) for grant in found.grants],
+        "grants": [(grant, quota_rows(grant, taken[grant.cluster_id])) for grant in found.grants],
         "me": who,
         "may_add": may(who, Action.MANAGE_TEAMS),
         "invite": InviteForm(),
@@ -124,7 +126,7 @@ def rename(request: HttpRequest, pk: int) -> HttpResponse:
 def invite(request: HttpRequest, pk: int) -> HttpResponse:
     """Make a link. It is on the answer's page, once; where mail is set up it is sent too."""
     who = actor(request)
-    require(who, Action.MANAGE_TEAM, of_team(selector.team_page(who, pk).team))
+    require(who, Action.MANAGE_TEAM, of_team(lookup.team(who, pk)))
     form = InviteForm(request.POST)
     if form.is_valid():
         try:
@@ -144,7 +146,7 @@ def invite(request: HttpRequest, pk: int) -> HttpResponse:
 def add(request: HttpRequest, pk: int) -> HttpResponse:
     """Put somebody with an account into the team."""
     who = actor(request)
-    require(who, Action.MANAGE_TEAMS, of_team(selector.team_page(who, pk).team))
+    require(who, Action.MANAGE_TEAMS, of_team(lookup.team(who, pk)))
     form = AddMemberForm(request.POST)
     if form.is_valid():
         try:
@@ -222,10 +224,6 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     messages.success(request, _("The link for %(email)s does not work any more.") % {"email": gone.email})
     back = reverse("team", args=[gone.team_id]) if gone.team_id else reverse("users")
     return HttpResponseRedirect(back)
-
-
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isdecimal() and len(text) < 7 else 1
 
 
 def _status(request: HttpRequest) -> int:

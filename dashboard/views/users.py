@@ -44,11 +44,9 @@ def users(request: HttpRequest) -> HttpResponse:
 
 def _users(request: HttpRequest, *, status: int = 200, **more: Any) -> HttpResponse:
     who, query = actor(request), request.GET
-    text, number = query.get("q", "").strip()[:80], query.get("page", "")
+    text = query.get("q", "").strip()[:80]
     values = {
-        "page": selector.user_list(
-            who, text=text, page=int(number) if number.isdecimal() and len(number) < 7 else 1
-        ),
+        "page": selector.user_list(who, text=text, page=query.get("page")),
         "invitations": selector.site_invitations(who),
         "columns": COLUMNS,
         "text": text,

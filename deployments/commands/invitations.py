@@ -10,7 +10,6 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
 from django.utils import timezone
 
 from deployments.commands.base import command
@@ -24,6 +23,7 @@ from deployments.models import Invitation, Membership, User
 from deployments.policies import Action, require
 from deployments.selectors import lookup
 from deployments.selectors.actors import account_of
+from deployments.selectors.teams import open_invitations
 
 LASTS = timedelta(days=7)
 MOST_OPEN = 200  # of one team
@@ -160,11 +160,6 @@ def accept_as_new(*, token: str, username: str, password: str, source: str) -> U
         audit.record(actor, "user.create", of_user(user), after={"email": user.email, "by": "invitation"})
         _admit(actor, user, invitation)
         return user
-
-
-def open_invitations(*, now: datetime | None = None) -> QuerySet[Invitation]:
-    """Those that can still be accepted."""
-    return Invitation.objects.filter(accepted_at=None, revoked_at=None, expires_at__gt=now or timezone.now())
 
 
 def digest(token: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from deployments.domain.errors import InvalidInput
-from deployments.domain.quota import Amounts, demand, from_json, require_within, total
+from deployments.domain.quota import Amounts, demand, from_json, require_within
 from deployments.domain.sizing import size_stack, sized
 from deployments.domain.spec import CHAT_IMAGE, StackSpec, spec_from_json
 from deployments.gateways.registry.images import registry_host
 from deployments.manifests.server import default_image
 from deployments.models import ClusterGrant, Deployment
+from deployments.selectors.quotas import used
 
 HUB = "docker.io"
 
@@ -38,12 +39,6 @@ def reserve(deployment: Deployment, spec: StackSpec) -> Amounts:
     Deployment.objects.filter(pk=deployment.pk).update(demand=asked.to_json())
     deployment.demand = asked.to_json()
     return asked
-
-
-def used(grant: ClusterGrant) -> Amounts:
-    """What a team takes on a cluster, counted by what was asked for last."""
-    rows = Deployment.objects.filter(team_id=grant.team_id, cluster_id=grant.cluster_id, removed_at=None)
-    return total(from_json(stored, missing=0) for stored in rows.values_list("demand", flat=True))
 
 
 def of_revision(spec: object) -> Amounts:

@@ -34,7 +34,7 @@ class TeamPage:
     may_manage: bool
 
 
-def team_list(actor: Actor, *, text: str = "", page: int = 1) -> Page[Team]:
+def team_list(actor: Actor, *, text: str = "", page: str | int | None = 1) -> Page[Team]:
     """The caller's teams by name, each with ``members``, ``profiles_held`` and ``installed``."""
     rows = scope.teams(actor).order_by("name")
     if text:
@@ -56,9 +56,7 @@ def _count(rows: QuerySet) -> Coalesce:  # type: ignore[type-arg]
 def team_page(actor: Actor, pk: int, *, now: datetime | None = None) -> TeamPage:
     team = lookup.team(actor, pk)
     may_manage = may(actor, Action.MANAGE_TEAM, team.pk)
-    invitations = Invitation.objects.filter(
-        team=team, accepted_at=None, revoked_at=None, expires_at__gt=now or timezone.now()
-    ).select_related("created_by")
+    invitations = open_invitations(now=now).filter(team=team).select_related("created_by")
     members = list(Membership.objects.filter(team=team).select_related("user"))
     members.sort(key=lambda row: (-Role(row.role).rank, row.user.get_username().casefold()))
     return TeamPage(
@@ -83,7 +81,7 @@ def member(actor: Actor, team_id: int, user_id: int) -> Membership:
     )
 
 
-def user_list(actor: Actor, *, text: str = "", page: int = 1) -> Page[User]:
+def user_list(actor: Actor, *, text: str = "", page: str | int | None = 1) -> Page[User]:
     """All accounts, for site admins. Raises :class:`Denied` for anybody else."""
     require(actor, Action.MANAGE_USERS, Subject("user"))
     rows = User.objects.order_by("username").prefetch_related("memberships__team")
@@ -92,14 +90,15 @@ def user_list(actor: Actor, *, text: str = "", page: int = 1) -> Page[User]:
     return Paginator(rows, PER_PAGE).get_page(page)
 
 
+def open_invitations(*, now: datetime | None = None) -> QuerySet[Invitation]:
+    """Those that can still be accepted."""
+    return Invitation.objects.filter(accepted_at=None, revoked_at=None, expires_at__gt=now or timezone.now())
+
+
 def site_invitations(actor: Actor, *, now: datetime | None = None) -> Sequence[Invitation]:
     """The open invitations that belong to no team."""
     require(actor, Action.MANAGE_USERS, Subject("user"))
-    return list(
-        Invitation.objects.filter(
-            team=None, accepted_at=None, revoked_at=None, expires_at__gt=now or timezone.now()
-        ).select_related("created_by")
-    )
+    return list(open_invitations(now=now).filter(team=None).select_related("created_by"))
 
 
 def user(actor: Actor, pk: int) -> User:

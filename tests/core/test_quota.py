@@ -10,7 +10,7 @@ from django.db import connections
 
 from deployments.commands.install import install
 from deployments.commands.profiles import create_profile
-from deployments.commands.quotas import image_host, used
+from deployments.commands.quotas import image_host
 from deployments.commands.scale import scale
 from deployments.domain.errors import InvalidInput
 from deployments.domain.quota import Amounts, OverQuota, demand, from_json, left, read_amount, words
@@ -18,6 +18,7 @@ from deployments.domain.sizing import size_stack, sized
 from deployments.domain.spec import AutoscalingSpec, GpuVendor, ImageSpec, ModelSpec, StackSpec, StorageMode
 from deployments.domain.states import Role
 from deployments.models import ClusterGrant, Deployment
+from deployments.selectors.quotas import used
 from tests import factories as make
 from tests.web import rows
 
