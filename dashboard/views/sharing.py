@@ -27,7 +27,8 @@ from deployments.selectors import sharing as selector
 def share(request: HttpRequest, pk: int) -> HttpResponse:
     """Who may use the profile, and one more team."""
     who = actor(request)
-    require_seen(who, Action.SHARE_PROFILE, of_profile(selector.share_page(who, pk).profile))
+    page = selector.share_page(who, pk)
+    require_seen(who, Action.SHARE_PROFILE, of_profile(page.profile))
     form = ShareForm(request.POST if request.method == "POST" else None)
     status = 422 if request.method == "POST" else 200
     if request.method == "POST" and form.is_valid():
@@ -41,7 +42,7 @@ def share(request: HttpRequest, pk: int) -> HttpResponse:
         else:
             messages.success(request, _("%(team)s may use it now.") % {"team": made.team})
             return HttpResponseRedirect(reverse("profile_share", args=[pk]))
-    values = {"page": selector.share_page(who, pk), "form": form}
+    values = {"page": page, "form": form}
     return render(request, "profiles/share.html", values, status=status)
 
 

@@ -31,6 +31,8 @@ from deployments.observer.scopes import NODE_EVENTS, Scope, everywhere, optional
 from deployments.observer.watcher import Server, Surroundings, Watch
 
 CHECK_EVERY = 15.0  # seconds between two questions whether the cluster answers
+# A server that takes this long to say its version is as good as gone, whatever its connections say.
+ANSWERS_WITHIN = 10.0  # seconds
 TICK = 1.0  # also the least time between two sums of one node
 # Rights are granted later, too; an expensive way round is not kept for ever.
 FORBIDDEN_AGAIN = 300.0
@@ -168,8 +170,8 @@ class ClusterObserver(threading.Thread):
 
     def _check(self, client: ClusterClient) -> bool:
         try:
+            version = client.version(within=ANSWERS_WITHIN)
             uid = self._verify(client)
-            version = client.version()
         except ClusterError as error:
             if not self._ended.is_set():
                 self._tell(error)

@@ -209,7 +209,7 @@ def test_a_dead_cluster_costs_only_itself(
     with observing():
         with running_sandbox() as other:
             dying = connected(admin, team, other, name="dying")
-            wait_for(lambda: Cluster.objects.filter(pk=dying.pk, last_seen_at__isnull=False).exists())
+            wait_for(lambda: WatchState.objects.filter(cluster=dying, kind="Pod", confirmed_at__isnull=False))
         wait_for(lambda: Cluster.objects.get(pk=dying.pk).last_error)
         dying.refresh_from_db()
         assert dying.last_seen_at is not None and dying.last_error_at is not None

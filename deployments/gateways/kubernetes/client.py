@@ -98,11 +98,12 @@ class ClusterClient(StreamCalls, ProxyCalls):
 
     # -- the cluster itself ------------------------------------------------------------------------
 
-    def version(self) -> ServerVersion:
-        """Asked of the server each time, never cached."""
+    def version(self, *, within: float | None = None) -> ServerVersion:
+        """Asked of the server each time, never cached. ``within`` is in seconds, where the usual patience
+        is too long."""
         tried = "ask for the version"
         asked = time.time()
-        status, headers, body = self._transport.call("GET", "/version", tried=tried)
+        status, headers, body = self._transport.call("GET", "/version", tried=tried, read=within)
         heard = time.time()
         if not 200 <= status <= 299:
             raise from_answer(status, headers, body, tried)

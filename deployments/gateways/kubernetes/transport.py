@@ -203,6 +203,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         limit: int = MAX_ANSWER_BYTES,
+        read: float | None = None,
         total: float | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Send a request and read the whole answer: status, headers, body, whatever the status.
@@ -211,7 +212,7 @@ class Transport:
         longer than ``limit`` bytes or takes longer than ``total`` seconds.
         """
         deadline = time.monotonic() + (total or self.timeouts.total)
-        response = self.open(method, target, tried=tried, headers=headers, body=body)
+        response = self.open(method, target, tried=tried, headers=headers, body=body, read=read)
         try:
             data = read_all(response, limit, deadline, tried)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
