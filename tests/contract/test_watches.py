@@ -206,7 +206,8 @@ def test_a_version_yet_to_come_is_silence(client: ClusterClient, namespace: str)
     assert time.monotonic() - began < 5
 
 
-@pytest.mark.parametrize("kind", [CONFIG_MAPS, EVENTS, ResourceKind("coordination.k8s.io/v1", "Lease")])
+# Of a quiet kind a server that has run since its cluster's first day still holds every change.
+@pytest.mark.parametrize("kind", [CONFIG_MAPS, EVENTS])
 @covers("watch")
 def test_too_old_a_version_is_expired(
     client: ClusterClient, namespace: str, forgotten: str, kind: ResourceKind
@@ -217,11 +218,11 @@ def test_too_old_a_version_is_expired(
     assert (caught.value.status, caught.value.reason) == (410, "Expired") and caught.value.retryable
 
 
-def test_the_official_watch_sees_410_too(official: DynamicClient, namespace: str) -> None:
+def test_the_official_watch_sees_410_too(official: DynamicClient, namespace: str, forgotten: str) -> None:
     """Recorded transcript 09, through the official client: one pass, 410 raised."""
-    resource = official.resources.get(api_version="v1", kind="ConfigMap")
+    resource = official.resources.get(api_version="v1", kind="Event")
     with pytest.raises(ApiException) as caught:
-        list(official.watch(resource, namespace=namespace, resource_version="1", timeout=3))
+        list(official.watch(resource, namespace=namespace, resource_version=forgotten, timeout=3))
     assert caught.value.status == 410
 
 
