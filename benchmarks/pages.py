@@ -113,9 +113,11 @@ def signed_in() -> Any:
     from django.conf import settings
     from django.test import Client
 
+    from dashboard import collector
     from deployments.domain.states import SiteRole
     from deployments.models import User
 
+    collector.settle()
     settings.ALLOWED_HOSTS = ["testserver"]
     client = Client()
     client.force_login(

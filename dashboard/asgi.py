@@ -16,6 +16,7 @@ pages = get_asgi_application()  # loads the settings and applications that the i
 
 from django.conf import settings
 
+from dashboard import collector
 from dashboard.chat import chat_application
 from dashboard.hosts import is_chat_host
 
@@ -31,3 +32,6 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await chat_application(scope, receive, send)
     else:
         await pages(scope, receive, send)
+
+
+collector.settle()

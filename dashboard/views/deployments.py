@@ -64,14 +64,17 @@ def deployments(request: HttpRequest) -> HttpResponse:
         sort=sort,
     )
     page = Paginator(selector.deployments(who, wanted), PER_PAGE).get_page(query.get("page"))
-    rows: list[dict[str, Any]] = []
-    for row in page.object_list:
-        spec = selector.spec_of(row.revision.spec)
-        model = spec.model.reference if spec else ""
-        rows.append({"row": row, "model": model, "work": selector.under_way(row)})
-    busy = sparks(who, [item["row"].pk for item in rows])
-    for item in rows:
-        item["busy"] = busy.get(item["row"].pk, [])
+    listed = list(page.object_list)
+    busy = sparks(who, [row.pk for row in listed])
+    rows = [
+        {
+            "row": row,
+            "model": selector.model_of(row.revision.spec),
+            "work": selector.under_way(row),
+            "busy": busy.get(row.pk, []),
+        }
+        for row in listed
+    ]
     values = {
         "page": page,
         "rows": rows,

@@ -218,8 +218,11 @@ def _field(resolution: Resolution, figure: Figure) -> tuple[struct.Struct, float
     return struct.Struct(f"{body}{whole - struct.calcsize(body)}x"), scale, _NONE[size]
 
 
-def stored_values(resolution: Resolution, packed: bytes | memoryview, figure: Figure) -> StoredValues:
-    """One figure of the rows of a blob, in order; rows that do not have it are left out.
+def stored_values(
+    resolution: Resolution, packed: bytes | memoryview, figure: Figure, since: int = 0
+) -> StoredValues:
+    """One figure of the rows of a blob, in order, from the one whose "when" is ``since`` on; rows that do
+    not have it are left out.
 
     Rows between two marks are read in one go, and no float is made: the strips of one page are ten
     thousand rows. Raises :class:`Unpackable` for a version that is not known.
@@ -240,13 +243,26 @@ def stored_values(resolution: Resolution, packed: bytes | memoryview, figure: Fi
         until = place + mark.start() * size if mark else end - (end - place) % size
         if until == place:
             break  # less than a row is left
-        rows = row.iter_unpack(data[place:until])
+        rows = row.iter_unpack(data[_first(data, place, until, size, since) : until])
         if rolled:
             found += [each for each in rows if each[2] != none and each[3] != none and each[4] != none]
         else:
             found += [(at, 1, value, value, value) for at, value in rows if value != none]
         place = until
     return StoredValues(found, scale, "" if place == end else "a series ends within a row")
+
+
+def _first(data: bytes, place: int, until: int, size: int, since: int) -> int:
+    """Where the first row from ``since`` on lies among rows of equal size, which are in order."""
+    low, high = 0, (until - place) // size
+    while since and low < high:
+        middle = (low + high) // 2
+        at = place + middle * size
+        if data[at] | data[at + 1] << 8 < since:
+            low = middle + 1
+        else:
+            high = middle
+    return place + low * size
 
 
 def values(resolution: Resolution, packed: bytes | memoryview, figure: Figure) -> Iterator[Value]:

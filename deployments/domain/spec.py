@@ -212,6 +212,16 @@ def spec_from_json(data: object) -> StackSpec:
     return spec
 
 
+def model_from_json(data: object) -> ModelSpec:
+    """Only the model of what :func:`spec_to_json` made: a list that shows dozens reads nothing else.
+    Raises :class:`InvalidInput`."""
+    if not isinstance(data, dict):
+        raise InvalidInput("the profile must be an object.")
+    model = _build(ModelSpec, data.get("model", {}), "model")
+    assert isinstance(model, ModelSpec)
+    return model
+
+
 @cache
 def _hints(cls: type) -> dict[str, Any]:
     """Field -> type. Resolved anew for each revision, they took a fifth of a page that lists 25."""

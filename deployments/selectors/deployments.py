@@ -9,7 +9,7 @@ from django.db.models import Case, Count, IntegerField, Prefetch, Q, QuerySet, V
 
 from deployments.domain.actors import Actor
 from deployments.domain.errors import InvalidInput, NotFound
-from deployments.domain.spec import StackSpec, StorageMode, spec_from_json
+from deployments.domain.spec import StackSpec, StorageMode, model_from_json, spec_from_json
 from deployments.domain.states import ACTIVE, CHANGING, Health, OperationKind, OperationState
 from deployments.models import (
     Cluster,
@@ -96,6 +96,14 @@ def spec_of(revision_spec: object) -> StackSpec | None:
         return spec_from_json(revision_spec)
     except InvalidInput:
         return None
+
+
+def model_of(revision_spec: object) -> str:
+    """The model that a stored spec names, as Ollama does; "" where it cannot be read."""
+    try:
+        return model_from_json(revision_spec).reference
+    except InvalidInput:
+        return ""
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ MOST_POINTS = 2000
 RAW_UP_TO = timedelta(hours=3)
 FIVE_MINUTES_UP_TO = timedelta(days=4)
 SAMPLE_EVERY = 15  # seconds
+SPARK_STEP = 600  # seconds; a line as high as a word has no room for more
 _NICE = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800)
 _GIB = 2.0**30
 _DIGITS = {Figure.UTILISATION: 1, Figure.TEMPERATURE: 0, Figure.POWER: 0, Figure.MEMORY: 2}
@@ -123,21 +124,6 @@ def strips(
     }
 
 
-def sparklines(
-    actor: Actor, devices_of: dict[int, list[int]], start: datetime, end: datetime, points: int = 40
-) -> dict[int, list[float | None]]:
-    """For each key of ``devices_of`` (a deployment's id, with the ids of its devices) the mean
-    utilisation of its devices over time."""
-    every = [pk for devices in devices_of.values() for pk in devices]
-    seen = set(visible(actor).filter(pk__in=every).values_list("pk", flat=True))
-    found = chart([pk for pk in every if pk in seen], start, end, points)
-    lines: dict[int, list[float | None]] = {}
-    for key, devices in devices_of.items():
-        own = [found.lines[pk] for pk in devices if pk in found.lines]
-        lines[key] = [_mean(at_once) for at_once in zip(*own, strict=True)] if own else []
-    return lines
-
-
 def deployment_sparklines(
     actor: Actor, deployment_ids: Sequence[int], start: datetime, end: datetime
 ) -> dict[int, list[float | None]]:
@@ -147,14 +133,13 @@ def deployment_sparklines(
     devices_of: dict[int, list[int]] = {}
     for pk, deployment_id in held.values_list("pk", "deployment_id"):
         devices_of.setdefault(deployment_id, []).append(pk)
-    step = int(step_of(Resolution.FIVE_MINUTES).total_seconds())
+    step = SPARK_STEP
     first = int(start.timestamp()) // step * step
     cells = _Cells(first, step, max(1, (int(end.timestamp()) - first) // step), "mean")
     every = [pk for devices in devices_of.values() for pk in devices]
-    rows = _read_level(every, Resolution.FIVE_MINUTES, start, end)
-    lines = {pk: cells.fill(rows.get(pk, ())) for pk in every}
+    rows = _read_level(every, Resolution.FIVE_MINUTES, datetime.fromtimestamp(first, UTC), end)
     return {
-        key: [_mean(at_once) for at_once in zip(*(lines[pk] for pk in devices), strict=True)]
+        key: _rounded(cells.fill(each for pk in devices for each in rows.get(pk, ())), 1.0, 1)
         for key, devices in devices_of.items()
     }
 
@@ -301,18 +286,20 @@ def _read_level(
         device_id: [
             stretch
             for begin, packed in blobs
-            if (stretch := _stretch(device_id, level, begin, packed, figure)) is not None
+            if (stretch := _stretch(device_id, level, begin, packed, figure, start)) is not None
         ]
         for device_id, blobs in _blobs(device_ids, level, start, end).items()
     }
 
 
 def _stretch(
-    device_id: int, level: Resolution, begin: datetime, packed: bytes, figure: Figure
+    device_id: int, level: Resolution, begin: datetime, packed: bytes, figure: Figure, start: datetime
 ) -> _Stretch | None:
-    """A blob read; None where it cannot be, or has nothing of the figure."""
+    """What a blob says from ``start`` on; None where it cannot be read, or has nothing of the figure."""
+    step = step_of(level)
+    since = max(0, (start - begin) // step)
     try:
-        stored = stored_values(level, packed, figure)
+        stored = stored_values(level, packed, figure, since)
     except Unpackable as error:
         log.warning("GPU %s, %s from %s: %s", device_id, level, begin, error)
         return None
@@ -321,7 +308,7 @@ def _stretch(
         log.warning("GPU %s, %s from %s: %s", device_id, level, begin, stored.cut)
     if not stored.rows:
         return None
-    return _Stretch(int(begin.timestamp()), int(step_of(level).total_seconds()), stored.scale, stored.rows)
+    return _Stretch(int(begin.timestamp()), int(step.total_seconds()), stored.scale, stored.rows)
 
 
 def _levels(resolution: Resolution) -> tuple[Resolution, ...]:
@@ -363,8 +350,3 @@ def _rounded(values: Iterable[float | None], scale: float, digits: int) -> list[
                 value = int(value)
         found.append(value)
     return found
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return round(sum(known) / len(known), 1) if known else None
