@@ -20,7 +20,8 @@ COPY --from=assets /app/node_modules/uplot/dist/uPlot.iife.min.js /app/node_modu
 RUN VAR_DIR=/tmp/build DATABASE_URL=sqlite:////tmp/build/none.sqlite3 \
     /opt/venv/bin/python manage.py collectstatic --no-input \
     && mv /tmp/build/static /app/static \
-    && rm -rf /tmp/build
+    && rm -rf /tmp/build \
+    && /opt/venv/bin/python -m compileall -q manage.py dashboard deployments
 
 FROM python:3.11-slim-bookworm
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /var/lib/pilothouse pilothouse \

@@ -17,8 +17,8 @@ from deployments.observer.podsums import NodeSum
 from deployments.observer.reading import Kept
 from deployments.observer.scopes import Scope
 
-# What waits is memory: some two KB an object. A list of a large cluster goes through in portions.
-MOST = 4_000
+# What waits is memory: some three KB an object. A list of a large cluster goes through in portions.
+MOST = 2_500
 
 
 @dataclass(frozen=True)

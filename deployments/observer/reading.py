@@ -83,7 +83,8 @@ def keep(seen: Seen) -> Kept:
         seen.uid,
         seen.resource_version,
         seen.deployment,
-        orjson.dumps(seen.data),
+        # A copy: what orjson returns holds on to the buffer that it grew while writing, twice as long or more.
+        bytes(memoryview(orjson.dumps(seen.data))),
         seen.data.get("involved"),
         "exporter" in seen.data,
     )
