@@ -4,7 +4,7 @@ What only asking can tell (does Ollama answer, is the model there, does chat rea
 ``Deployment.probes``, which the checks write:
 
     {"server": {"answers": true, "at": "2026-01-31T12:00:00+00:00"},
-     "chat": {"reaches": true, "at": "…"},
+     "chat": {"reaches": false, "why": "GET /api/config of Service llm/r1-chat: HTTP 502", "at": "…"},
      "pods": {"<pod name>": {"model_present": true, "at": "…"}}}
 """
 
@@ -84,7 +84,9 @@ def observed_stack(
         claims=_claims(rows, names, spec),
         events=tuple(event for row in rows.get("Event", []) if (event := _event(row, seen.clock_ahead))),
         server_answers=_probe(probes.get("server"), "answers", now),
+        server_said=_said(probes.get("server")),
         chat_reaches=_probe(probes.get("chat"), "reaches", now),
+        chat_said=_said(probes.get("chat")),
         chat_expected=spec.chat.enabled,
         pulling=_pulling(pull),
         foreign=seen.foreign,
@@ -199,6 +201,10 @@ def _probe(said: object, key: str, now: datetime) -> bool | None:
     if at is None or at.tzinfo is None or now - at > PROBE_KEPT:
         return None
     return bool(said[key])
+
+
+def _said(probe: object) -> str:
+    return str(probe.get("why") or "")[:300] if isinstance(probe, dict) else ""
 
 
 def _pulling(pull: PullProgress | None) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import orjson
+
 from deployments.domain.actors import PILOTHOUSE
 from deployments.domain.errors import ModelError, ServerFault
 from deployments.domain.modelname import same_model
@@ -96,7 +98,7 @@ def chat_page(client: ClusterClient, deployment: Deployment) -> None:
     names = ObjectNames(deployment.name)
     path = proxy_path(deployment.namespace, "services", names.chat, "http", "http", "api/config")
     status, body = client.request_through("GET", path, read_timeout=15)
-    if status != 200 or b"customModels" not in body:
+    if status != 200 or not _settings(body):
         raise ServerFault(
             "The chat does not answer as NextChat does.",
             tried=f"GET /api/config of Service {deployment.namespace}/{names.chat}",
@@ -105,3 +107,12 @@ def chat_page(client: ClusterClient, deployment: Deployment) -> None:
             status=status,
             retryable=status >= 500,
         )
+
+
+def _settings(body: bytes) -> bool:
+    """Whether this is what NextChat tells its pages of itself (app/api/config/route.ts)."""
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(told, dict) and bool({"needCode", "customModels"} & told.keys())

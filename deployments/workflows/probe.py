@@ -65,15 +65,16 @@ def _ask(
 ) -> dict[str, Any]:
     at = timezone.now().isoformat()
     found: dict[str, Any] = {}
-    answering = False
+    answering, why = False, ""
     for pod in pods:
         if pod.phase != "Running":
             continue
         try:
-            server = ollama(client, deployment, pod.name)
-            models = server.tags(timeout=ASK_TIMEOUT)
+            asked = ollama(client, deployment, pod.name)
+            models = asked.tags(timeout=ASK_TIMEOUT)
         except (ClusterError, ModelError) as error:
             log.debug("%s did not answer: %s", pod.name, error.sentence)
+            why = why or f"{pod.name}: {_said(error)}"
             continue
         answering = True
         found[pod.name] = {
@@ -81,16 +82,22 @@ def _ask(
             "models": [{"name": model.name, "size": model.size} for model in models[:MODELS_KEPT]],
             "volume": pod.volume,
             "at": at,
-            **loaded_in(server, ASK_TIMEOUT),
+            **loaded_in(asked, ASK_TIMEOUT),
         }
-    answers: dict[str, Any] = {"server": {"answers": answering, "at": at}, "pods": found}
+    server = {"answers": answering, "at": at} | ({"why": why} if not answering and why else {})
+    answers: dict[str, Any] = {"server": server, "pods": found}
     if spec.chat.enabled and spec.chat.replicas:
         try:
             chat_page(client, deployment)
             answers["chat"] = {"reaches": True, "at": at}
         except (ClusterError, ModelError) as error:
-            answers["chat"] = {"reaches": False, "why": error.sentence, "at": at}
+            answers["chat"] = {"reaches": False, "why": _said(error), "at": at}
     return answers
+
+
+def _said(error: PilothouseError) -> str:
+    """What was asked and what came, for the evidence."""
+    return ": ".join(filter(None, (error.tried, error.answered or error.sentence)))
 
 
 def _store(deployment: Deployment, answers: dict[str, Any]) -> None:

@@ -100,17 +100,16 @@ def _service(observed: ObservedStack, installing: bool) -> list[Cause]:
             found.append(Cause(health, sentence, "Pull the model again.", f"without the model: {without}"))
     ready = any(w.component == "server" and w.ready > 0 for w in observed.workloads)
     if ready and observed.server_answers is False:
-        found.append(
-            Cause(health, "Ollama does not answer.", "Read the server's log, or restart it.", "no answer")
-        )
+        said = observed.server_said or "no answer"
+        found.append(Cause(health, "Ollama does not answer.", "Read the server's log, or restart it.", said))
     chat_ready = any(w.component == "chat" and w.ready > 0 for w in observed.workloads)
     if ready and chat_ready and observed.chat_expected and observed.chat_reaches is False:
         found.append(
             Cause(
                 health,
                 "The chat does not reach the model.",
-                "Run the chat check for details.",
-                "chat check failed",
+                "Read the log of the chat's pod; the chat check asks for a whole answer.",
+                observed.chat_said or "no answer",
             )
         )
     return found

@@ -96,7 +96,8 @@ class ObservedEvent:
 
 @dataclass(frozen=True)
 class ObservedStack:
-    """Everything known. ``server_answers`` and ``chat_reaches`` are None where not asked (yet).
+    """Everything known. ``server_answers`` and ``chat_reaches`` are None where not asked (yet); ``*_said``
+    is what was asked and what came instead of an answer, "" where that is not known.
     ``pulling`` is a sentence about a running download ("4.1 of 4.7 GB"), or ""; ``foreign`` is True
     where another cluster answers at the address of the one that was observed."""
 
@@ -107,7 +108,9 @@ class ObservedStack:
     claims: tuple[ObservedClaim, ...] = ()
     events: tuple[ObservedEvent, ...] = ()
     server_answers: bool | None = None
+    server_said: str = ""
     chat_reaches: bool | None = None
+    chat_said: str = ""
     chat_expected: bool = True
     pulling: str = ""
     stale_after: timedelta = field(default=timedelta(minutes=3))
