@@ -43,7 +43,7 @@ class RunningSandbox:
         kubeconfig.write(self.kubeconfig_path, self.kubeconfig)
         self._loop = loop
 
-    def run(self, action: Callable[[Store], Any], seconds: float = 10.0) -> Any:
+    def run(self, action: Callable[[Store], Any], seconds: float = 60.0) -> Any:
         """Call action(store) inside the server's loop and return what it returns."""
         return asyncio.run_coroutine_threadsafe(self._call(action), self._loop).result(seconds)
 

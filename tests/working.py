@@ -14,7 +14,7 @@ from deployments.workflows.plans import PLANS
 
 
 def work_off(
-    operation: Operation, *, seconds: float = 30.0, until: OperationState | None = None
+    operation: Operation, *, seconds: float = 90.0, until: OperationState | None = None
 ) -> Operation:
     """Run whatever is due, of any operation, until ``operation`` has ended. Fails after ``seconds``.
 

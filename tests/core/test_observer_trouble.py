@@ -214,7 +214,7 @@ def test_a_dead_cluster_costs_only_itself(
         dying.refresh_from_db()
         assert dying.last_seen_at is not None and dying.last_error_at is not None
         strict.request("POST", f"/api/v1/namespaces/{space}/pods", pod("p", space, deployment.uid))
-        wait_for(lambda: ObservedObject.objects.filter(name="p").exists(), seconds=3)
+        wait_for(lambda: ObservedObject.objects.filter(name="p").exists())
         assert not Cluster.objects.get(pk=cluster.pk).last_error
 
 

@@ -84,7 +84,7 @@ def round_of(cluster: Cluster) -> tuple[datetime, ClusterGpus]:
     return now, known
 
 
-def until(cluster: Cluster, condition: Callable[[ClusterGpus], bool], seconds: float = 10.0) -> ClusterGpus:
+def until(cluster: Cluster, condition: Callable[[ClusterGpus], bool], seconds: float = 60.0) -> ClusterGpus:
     deadline = time.monotonic() + seconds
     while True:
         _, known = round_of(cluster)

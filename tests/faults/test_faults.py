@@ -260,7 +260,7 @@ def step(operation: Operation) -> None:
         run_operation(operation.pk, "test", Queue(operation.queue), PLANS)
 
 
-def says(page: Page, operation: Operation, words: str, seconds: float = 40.0) -> None:
+def says(page: Page, operation: Operation, words: str, seconds: float = 60.0) -> None:
     """Work and watch until the deployment's page says ``words`` in its health."""
     assert operation.deployment_id is not None
     deadline = time.monotonic() + seconds

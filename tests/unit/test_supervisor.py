@@ -37,7 +37,7 @@ def program(directory: Path, code: str, name: str = "thing", base: bool = False)
     return Program(name, command, dict(os.environ), directory / f"{name}.log", directory, base=base)
 
 
-def until(condition: Callable[[], bool], supervisor: Supervisor | None = None, seconds: float = 10.0) -> None:
+def until(condition: Callable[[], bool], supervisor: Supervisor | None = None, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

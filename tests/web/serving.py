@@ -17,7 +17,7 @@ from django.test import Client
 from deployments.models import User
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """What ``condition`` returns once it is true."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 publish = announcing._publish  # the one that tests/conftest.py puts out of action
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = condition()
@@ -106,7 +106,7 @@ class Reader:
             pass
         self.ended.set()
 
-    def data(self, seconds: float = 5.0) -> dict[str, Any]:
+    def data(self, seconds: float = 60.0) -> dict[str, Any]:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             line = self.lines.get(timeout=seconds)

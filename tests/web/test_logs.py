@@ -122,7 +122,7 @@ class Reader:
             pass
         self.ended.set()
 
-    def take(self, wanted: str, seconds: float = 10.0) -> dict[str, Any]:
+    def take(self, wanted: str, seconds: float = 60.0) -> dict[str, Any]:
         while True:
             event, data, place = self.events.get(timeout=seconds)
             self.place = place or self.place

@@ -58,7 +58,7 @@ class Life:
         assert changed is not None
         return changed
 
-    async def until(self, what: str, condition: Callable[[], T | bool | None], seconds: float = 15.0) -> T:
+    async def until(self, what: str, condition: Callable[[], T | bool | None], seconds: float = 60.0) -> T:
         """The first true value of condition."""
         deadline = time.monotonic() + seconds
         while not (value := condition()):

@@ -32,7 +32,7 @@ def cluster(shared: RunningSandbox) -> Iterator[RunningSandbox]:
     shared.clear_faults()
 
 
-def until(what: str, condition: Callable[[], T | bool | None], seconds: float = 15.0) -> T:
+def until(what: str, condition: Callable[[], T | bool | None], seconds: float = 60.0) -> T:
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"after {seconds} s still no {what}"

@@ -19,7 +19,7 @@ API = "/api/v1/namespaces/monitoring/services/prometheus-k8s:web/proxy/api/v1"
 UTIL = "DCGM_FI_DEV_GPU_UTIL"
 
 
-def until(what: str, condition: Callable[[], T | bool | None], seconds: float = 15.0) -> T:
+def until(what: str, condition: Callable[[], T | bool | None], seconds: float = 60.0) -> T:
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"after {seconds} s still no {what}"
