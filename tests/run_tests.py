@@ -1,12 +1,13 @@
 """`./run test`: every test in the processes that it needs, and one closing line for all of them.
 
-    ./run test                         unit, core, web, contract and faults on two processes, then the browser's
+    ./run test                         unit, core, web, contract and faults on two processes, the browser's beside
     ./run test --long                  also what is marked long
     ./run test tests/core -k install   what is named, with pytest's own arguments
 
 Browser tests run apart: Playwright's synchronous interface keeps an event loop in its thread, and
-asynchronous views tested afterwards in that process would fail. Where there is no Chromium they are
-SKIPPED, or a failure with REQUIRE_BROWSER=1.
+asynchronous views tested afterwards in that process would fail. Much of their time is waiting, so they
+run while the others do; what they print comes when those are through. Where there is no Chromium they
+are SKIPPED, or a failure with REQUIRE_BROWSER=1.
 """
 
 from __future__ import annotations
@@ -52,21 +53,22 @@ def main(arguments: list[str]) -> int:
     if not named:
         in_browser, others = [BROWSER_TESTS], OTHERS
     tally = Tally()
-    with tempfile.TemporaryDirectory(prefix="pilothouse-tests-") as directory:
-        if in_browser:
-            run_browser_tests(tally, Path(directory), [*in_browser, *options])
+    with tempfile.TemporaryDirectory(prefix="pilothouse-tests-") as name:
+        directory = Path(name)
+        in_browsers = browser_tests(tally, directory, [*in_browser, *options]) if in_browser else None
         if others:
             spread = ["-n", PROCESSES, "--dist", "worksteal"] if len(named) != 1 else []
-            run(tally, Path(directory), "others", [*spread, *others, *options])
+            Run(directory, "others", [*spread, *others, *options]).finish(tally)
+        if in_browsers:
+            in_browsers.finish(tally)
     close(tally, time.monotonic() - began)
     return int(tally.failed)
 
 
-def run_browser_tests(tally: Tally, directory: Path, arguments: list[str]) -> None:
+def browser_tests(tally: Tally, directory: Path, arguments: list[str]) -> Run | None:
     browser = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser:
-        run(tally, directory, "browser", arguments, CHROMIUM=browser, DJANGO_ALLOW_ASYNC_UNSAFE="1")
-        return
+        return Run(directory, "browser", arguments, CHROMIUM=browser, DJANGO_ALLOW_ASYNC_UNSAFE="1")
     sentence = f"browser tests: no Chromium on the PATH (looked for {', '.join(BROWSERS)})"
     if os.environ.get("REQUIRE_BROWSER") == "1":
         tally.failed = True
@@ -74,27 +76,47 @@ def run_browser_tests(tally: Tally, directory: Path, arguments: list[str]) -> No
         tally.notes.append(f"FAILED {sentence}, and REQUIRE_BROWSER=1")
     else:
         tally.notes.append(f"SKIPPED {sentence}")
+    return None
 
 
-def run(tally: Tally, directory: Path, name: str, arguments: list[str], **environment: str) -> None:
-    report, state = directory / f"{name}.xml", directory / name
-    state.mkdir()
-    code = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--junitxml", str(report), *arguments],
-        cwd=ROOT,
-        env={**os.environ, "VAR_DIR": str(state), **environment},
-    ).returncode
-    if code not in (0, NO_TESTS):
-        tally.failed = True
-        tally.notes.append(f"FAILED {name} tests (pytest's exit code {code})")
-    if not report.exists():  # it did not come to running them, or was killed
-        tally.failed = True
-        tally.counts["errors"] += 1
-        return
-    for suite in ElementTree.parse(report).getroot().iter("testsuite"):
-        found = {key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
-        tally.counts.update(failed=found["failures"], errors=found["errors"], skipped=found["skipped"])
-        tally.counts["passed"] += found["tests"] - found["failures"] - found["errors"] - found["skipped"]
+class Run:
+    """One pytest, begun at once. Of two at a time only the one that is waited for prints."""
+
+    def __init__(self, directory: Path, name: str, arguments: list[str], **environment: str) -> None:
+        self.name = name
+        self._report, state = directory / f"{name}.xml", directory / name
+        state.mkdir()
+        self._printed = directory / f"{name}.txt"
+        with self._printed.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-u", "-m", "pytest", "-q", "--junitxml", str(self._report), *arguments],
+                cwd=ROOT,
+                env={**os.environ, "VAR_DIR": str(state), **environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def finish(self, tally: Tally) -> None:
+        """Print what it says until it ends, and count."""
+        with self._printed.open("rb") as output:
+            while (running := self._process.poll() is None) | bool(said := output.read()):
+                sys.stdout.buffer.write(said)
+                sys.stdout.flush()
+                if running:
+                    time.sleep(0.2)
+        code = self._process.returncode
+        if code not in (0, NO_TESTS):
+            tally.failed = True
+            tally.notes.append(f"FAILED {self.name} tests (pytest's exit code {code})")
+        if not self._report.exists():  # it did not come to running them, or was killed
+            tally.failed = True
+            tally.counts["errors"] += 1
+            return
+        for suite in ElementTree.parse(self._report).getroot().iter("testsuite"):
+            found = {key: int(suite.get(key, 0)) for key in ("tests", "failures", "errors", "skipped")}
+            tally.counts.update(failed=found["failures"], errors=found["errors"], skipped=found["skipped"])
+            passed = found["tests"] - found["failures"] - found["errors"] - found["skipped"]
+            tally.counts["passed"] += passed
 
 
 def close(tally: Tally, seconds: float) -> None:
