@@ -10,10 +10,10 @@ from django.db.models import F
 from django.utils import timezone
 
 from deployments.commands.base import checked_reason, command
-from deployments.commands.quotas import of_revision
 from deployments.commands.subjects import of_operation
 from deployments.domain.actors import PILOTHOUSE, Actor
 from deployments.domain.errors import Conflict, Denied, InvalidInput, NotFound
+from deployments.domain.quota import of_stored
 from deployments.domain.states import Approver, OperationKind, OperationState, Outcome, Role, SiteRole
 from deployments.gateways.mail import send
 from deployments.ledger import audit, transitions
@@ -126,7 +126,7 @@ def put_back(operation: Operation) -> None:
     if applied is not None:
         rows.update(
             revision_id=applied.revision_id,
-            demand=of_revision(applied.spec).to_json(),
+            demand=of_stored(applied.spec).to_json(),
             version=F("version") + 1,
         )
     elif operation.kind == OperationKind.INSTALL:

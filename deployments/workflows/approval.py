@@ -10,12 +10,12 @@ from django.utils import timezone
 from deployments.commands.approvals import tell_approvers
 from deployments.commands.subjects import of_deployment
 from deployments.domain.errors import PilothouseError
-from deployments.domain.quota import from_json
+from deployments.domain.quota import of_spec
 from deployments.domain.states import Approver
 from deployments.ledger import audit
-from deployments.models import Approval, ClusterGrant, Deployment
+from deployments.models import Approval, ClusterGrant
 from deployments.workflows.engine import Ask, Done, Run, on_behalf_of
-from deployments.workflows.releases import asks_for_more, release_of
+from deployments.workflows.releases import asks_for_more, release_of, spec_of
 
 LASTS = timedelta(days=7)
 WORDS = {Approver.OWNER: "another owner of the team", Approver.ADMIN: "a site admin"}
@@ -54,10 +54,10 @@ def _approver(run: Run) -> Approver:
     grant = ClusterGrant.objects.filter(team_id=deployment.team_id, cluster_id=deployment.cluster_id).first()
     if grant is None or not asks_for_more(run):
         return Approver.NOBODY
-    if grant.approve_over_gpus is not None:
-        demand = Deployment.objects.values_list("demand", flat=True).get(pk=deployment.pk)
-        if (from_json(demand, missing=0).gpus or 0) <= grant.approve_over_gpus:
-            return Approver.NOBODY
+    # What would be applied decides, and not what was counted for it at some time.
+    most = grant.approve_over_gpus
+    if most is not None and (of_spec(spec_of(run)).gpus or 0) <= most:
+        return Approver.NOBODY
     return Approver(grant.approver)
 
 

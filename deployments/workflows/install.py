@@ -9,6 +9,7 @@ import time
 from django.utils import timezone
 
 from deployments.commands.pulls import ensure_pull
+from deployments.commands.quotas import settle
 from deployments.domain.errors import (
     ClusterError,
     ModelError,
@@ -51,6 +52,7 @@ def apply(run: Run) -> Done:
     took = time.monotonic() - began
     now = timezone.now()
     Release.objects.filter(pk=release.pk, applied_at=None).update(applied_at=now)
+    settle(deployment)
     Deployment.objects.filter(pk=deployment.pk, probe_due_at=None).update(probe_due_at=now)
     words = f"{len(applied)} objects in {took:.1f} s, release {release.number}, digest {release.digest[:8]}"
     if pruned:

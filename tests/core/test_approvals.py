@@ -12,11 +12,11 @@ from django.utils import timezone
 
 from deployments.commands.approvals import decide, expire
 from deployments.commands.install import install, upgrade
-from deployments.commands.operations import cancel
+from deployments.commands.operations import cancel, retry
 from deployments.commands.profiles import create_profile, save_revision
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, Denied, InvalidInput, NotFound
-from deployments.domain.spec import ChatSpec, ServerSpec, StackSpec
+from deployments.domain.spec import ChatSpec, GpuVendor, ServerSpec, StackSpec
 from deployments.domain.states import Approver, OperationState, Role
 from deployments.models import (
     Approval,
@@ -172,6 +172,26 @@ def test_only_large_requests_need_a_yes(owner: Actor, asker: Actor, team: Team, 
     operation = install(asker, revision_id=revision.pk, cluster_id=cluster.pk, namespace="tiny", name="r1")
     assert work_off(operation).state == OperationState.SUCCEEDED
     assert not Approval.objects.exists()
+
+
+def test_asking_again_after_a_cancelled_request_asks_again(
+    owner: Actor, asker: Actor, team: Team, cluster: Cluster, world: RunningSandbox
+) -> None:
+    """What a request had reserved is given back when it is cancelled, so that is not what the threshold
+    goes by."""
+    ClusterGrant.objects.update(approve_over_gpus=1)
+    revision = create_profile(owner, team_id=team.pk, name="grows", spec=NO_CHAT)
+    first = install(asker, revision_id=revision.pk, cluster_id=cluster.pk, namespace="grows", name="r1")
+    assert work_off(first).state == OperationState.SUCCEEDED
+    large = replace(NO_CHAT, server=ServerSpec(gpu_vendor=GpuVendor.NVIDIA, gpu_count=2))
+    newer = save_revision(owner, profile_id=revision.profile_id, based_on=1, spec=large)
+    asked = upgrade(asker, deployment_id=Deployment.objects.get().pk, revision_id=newer.pk, anyway=True)
+    work_off(asked, until=OperationState.AWAITING_APPROVAL)
+    cancel(asker, operation_id=asked.pk)
+    assert Deployment.objects.get().demand["gpus"] == 0
+    again = work_off(retry(asker, operation_id=asked.pk), until=OperationState.AWAITING_APPROVAL)
+    assert again.state == OperationState.AWAITING_APPROVAL
+    assert again.approval.decided_at is None
 
 
 def test_a_cancelled_request_is_closed(owner: Actor, asker: Actor, team: Team, cluster: Cluster) -> None:
