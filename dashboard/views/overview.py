@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
 from dashboard.access import actor, chosen_team
+from dashboard.context import tally
 from dashboard.presenters.changes import feed_item
 from dashboard.presenters.progress import running_item, title
 from dashboard.presenters.states import HEALTH, OPERATION, Look
@@ -30,10 +31,11 @@ def overview(request: HttpRequest) -> HttpResponse:
     who = actor(request)
     team = chosen_team(request)
     team_id = team.pk if team else None
-    needs = selector.attention(who, team_id)
+    known = tally(request)
+    needs = selector.attention(who, team_id, known.needs)
     running, running_total = selector.running(who, team_id)
     counts = selector.health_counts(who, team_id)
-    started = selector.start(who, team_id)
+    started = selector.start(who, team_id, known)
     values: dict[str, Any] = {
         "live": watches(
             "list:0",
