@@ -285,7 +285,7 @@ def upgrade(request: HttpRequest, pk: int) -> HttpResponse:
     who = actor(request)
     row = lookup.deployment(who, pk)
     problem: InvalidInput | None = None
-    revisions = selector.revisions(row)
+    revisions = selector.revisions(who, row)
     given = number(request.POST.get("revision", "") or request.GET.get("revision", ""))
     chosen = next((item for item in revisions if item.pk == given), revisions[0])
     if request.method == "POST":
