@@ -37,17 +37,18 @@ def join(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _as_member(request: HttpRequest, token: str, found: Invitation) -> HttpResponse:
-    refused: Denied | None = None
+    refused: Denied | Conflict | None = None
     if request.method == "POST":
         try:
             invitations.accept_as_member(actor(request), token=token)
-        except Denied as error:
+        except (Denied, Conflict) as error:
             refused = error
         else:
             messages.success(request, _("Welcome to %(team)s.") % {"team": found.team or "Pilothouse"})
             return HttpResponseRedirect(_first_page(found))
     values = {"found": found, "refused": refused, "mine": request.user}
-    return render(request, "users/join_member.html", values, status=403 if refused else 200)
+    status = 403 if isinstance(refused, Denied) else 409 if refused else 200
+    return render(request, "users/join_member.html", values, status=status)
 
 
 def _as_new(request: HttpRequest, token: str, found: Invitation) -> HttpResponse:
