@@ -22,6 +22,7 @@ from deployments.gateways.kubernetes.applyset import read_parent
 from deployments.models import Deployment, Operation, Release
 from deployments.workflows.access import client_for
 from deployments.workflows.applying import apply_all, prune
+from deployments.workflows.approval import require_agreed
 from deployments.workflows.chat import generated_token
 from deployments.workflows.engine import Done, Run, Wait, age, on_behalf_of
 from deployments.workflows.gate import gate
@@ -45,6 +46,7 @@ def apply(run: Run) -> Done:
     """Write the release, then apply its objects in order and clear away what left the manifests."""
     client, deployment, release = _client(run), run.deployment, release_of(run)
     stack = stack_of(run)
+    require_agreed(run)
     read_parent(client, stack.apply_set)  # refuses another's before anything is written
     began = time.monotonic()
     applied = apply_all(run, client, stack)

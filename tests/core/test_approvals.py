@@ -30,6 +30,8 @@ from deployments.models import (
     User,
 )
 from deployments.selectors.approvals import approval_list, may_decide, waiting_for
+from deployments.workflows import install as install_steps
+from deployments.workflows.engine import Run
 from tests.core.conftest import connected, member
 from tests.factories import make_team
 from tests.sandbox_server import RunningSandbox, running_sandbox
@@ -96,11 +98,47 @@ def test_what_was_altered_after_the_yes_is_not_applied(
 ) -> None:
     operation = ask(owner, asker, team, cluster, "altered")
     decide(owner, approval_id=Approval.objects.get().pk, approve=True)
-    Release.objects.update(digest="0" * 64)
+    release = Release.objects.get()
+    release.manifests[-1]["metadata"]["labels"]["altered"] = "yes"  # and its digest is left as it was
+    release.save()
     operation = work_off(operation)
     assert operation.state == OperationState.FAILED
     assert "not what was agreed to" in operation.failure
     assert objects(world, "altered") == []
+
+
+def test_what_was_altered_right_before_the_apply_is_not_applied(
+    owner: Actor, asker: Actor, team: Team, cluster: Cluster, world: RunningSandbox, monkeypatch
+) -> None:
+    operation = ask(owner, asker, team, cluster, "late-change")
+    decide(owner, approval_id=Approval.objects.get().pk, approve=True)
+    release_of = install_steps.release_of
+
+    def altering(run: Run) -> Release:
+        release = release_of(run)
+        release.manifests[-1]["metadata"]["labels"]["altered"] = "yes"
+        return release
+
+    monkeypatch.setattr(install_steps, "release_of", altering)
+    operation = work_off(operation)
+    assert operation.state == OperationState.FAILED
+    assert "not what was agreed to" in operation.failure
+    assert operation.steps.get(name="approval").state == "done"
+    assert objects(world, "late-change") == []
+
+
+def test_a_smaller_request_than_the_threshold_needs_no_yes_whatever_was_there(
+    owner: Actor, asker: Actor, team: Team, cluster: Cluster
+) -> None:
+    ClusterGrant.objects.update(approver=Approver.NOBODY, approve_over_gpus=1)
+    revision = create_profile(owner, team_id=team.pk, name="shrinks", spec=NO_CHAT)
+    first = install(asker, revision_id=revision.pk, cluster_id=cluster.pk, namespace="shrinks", name="r1")
+    assert work_off(first).state == OperationState.SUCCEEDED
+    deployment = Deployment.objects.get()
+    Deployment.objects.update(demand={**deployment.demand, "gpus": 8})
+    ClusterGrant.objects.update(approver=Approver.OWNER)
+    again = upgrade(asker, deployment_id=deployment.pk, revision_id=revision.pk)
+    assert work_off(again).state == OperationState.SUCCEEDED
 
 
 def test_nobody_agrees_to_his_own_request(owner: Actor, team: Team, cluster: Cluster, admin: Actor) -> None:

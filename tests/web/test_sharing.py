@@ -102,7 +102,13 @@ def test_a_revision_for_many_is_followed_on_one_page(client: Client, profile: Pr
     assert page in client.get(reverse("profile", args=[profile.pk])).content.decode()
     assert client.get(page).content.decode().count(" checked") == 2
     assert client.post(page, {}).status_code == 422
-    answer = client.post(page, {"deployments": [one.pk, two.pk], "reason": "weekly"})
+    stale = client.post(page, {"deployments": [one.pk], "revision": revision.pk})
+    assert stale.status_code == 409, "nobody has looked at the newest one"
+    assert "Revision 2 was saved meanwhile" in stale.content.decode()
+    assert not Batch.objects.exists()
+    newest = profile.revisions.latest("number")
+    given = {"deployments": [one.pk, two.pk], "revision": newest.pk, "reason": "weekly"}
+    answer = client.post(page, given)
     followed = client.get(answer.url).content.decode()
     assert "1 was left out" in followed
     assert f"operation:{Batch.objects.get().operations.get().pk}" in followed
