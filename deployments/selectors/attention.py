@@ -12,6 +12,7 @@ from deployments.domain.actors import Actor
 from deployments.domain.states import CHANGING, Health, OperationState
 from deployments.models import Cluster, Deployment, Operation
 from deployments.selectors import scope
+from deployments.selectors.approvals import waiting
 
 TROUBLE = (Health.FAILED, Health.MISSING, Health.DEGRADED)
 FAILED_SHOWN_FOR = timedelta(days=1)
@@ -30,15 +31,16 @@ class Tally:
     simulated: int
     silent: int
     failed: int
+    asked: int
 
     @property
     def needs(self) -> int:
         """What the first page lists as needing attention."""
-        return self.ill + self.failed + self.silent
+        return self.asked + self.ill + self.failed + self.silent
 
 
 def tally(actor: Actor, team_id: int | None) -> Tally:
-    """Three queries, whatever the fleet's size; ``team_id`` narrows as :func:`ill` and the others do."""
+    """Four queries, whatever the fleet's size; ``team_id`` narrows as :func:`ill` and the others do."""
     fleet = present(actor, team_id).aggregate(all=Count("pk"), ill=Count("pk", filter=_ILL))
     clusters = scope.clusters(actor).aggregate(
         all=Count("pk", distinct=True),
@@ -52,6 +54,7 @@ def tally(actor: Actor, team_id: int | None) -> Tally:
         simulated=clusters["simulated"],
         silent=clusters["silent"],
         failed=failed(actor, team_id).count(),
+        asked=waiting(actor, team_id).count(),
     )
 
 

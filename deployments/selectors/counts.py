@@ -20,13 +20,14 @@ class ShellCounts:
 
 
 def shell_counts(actor: Actor, team_id: int | None, known: Tally) -> ShellCounts:
-    """Two queries beside those of the tally, which is narrowed to ``team_id`` as the pages are."""
+    """One query beside those of the tally, which is narrowed to ``team_id`` as the pages are; another one for
+    the queue of approvals, which is not, where a team is chosen."""
     running = scope.operations(actor).filter(state__in=ACTIVE).exclude(kind__in=EPHEMERAL)
     shown = {
         "overview": known.needs,
         "deployments": known.deployments,
         "operations": (running.filter(team_id=team_id) if team_id else running).count(),
-        "approvals": waiting_for(actor),
+        "approvals": waiting_for(actor) if team_id else known.asked,
     }
     return ShellCounts(
         shown={name: value for name, value in shown.items() if value},

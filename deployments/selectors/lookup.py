@@ -43,5 +43,5 @@ def deployment(actor: Actor, pk: int) -> Deployment:
 
 
 def operation(actor: Actor, pk: int) -> Operation:
-    rows = scope.operations(actor).select_related("team", "cluster", "deployment", "release")
+    rows = scope.operations(actor).select_related("team", "cluster", "deployment", "release", "approval")
     return one(rows, "operation", pk=pk)

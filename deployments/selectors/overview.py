@@ -8,8 +8,9 @@ from django.db.models import Count
 
 from deployments.domain.actors import Actor
 from deployments.domain.states import ACTIVE, EPHEMERAL, Health, OperationKind
-from deployments.models import AuditEntry, Cluster, Deployment, Operation
+from deployments.models import Approval, AuditEntry, Cluster, Deployment, Operation
 from deployments.selectors import scope
+from deployments.selectors.approvals import waiting
 from deployments.selectors.attention import Tally, failed, ill, present, silent
 from deployments.selectors.operations import with_progress
 
@@ -22,6 +23,7 @@ CHANGES_SHOWN = 8
 class Attention:
     """What needs somebody, worst first, each list cut; ``total`` counts all of it."""
 
+    requests: list[Approval]
     deployments: list[Deployment]
     operations: list[Operation]
     clusters: list[Cluster]
@@ -62,7 +64,11 @@ def attention(actor: Actor, team_id: int | None, total: int) -> Attention:
     # What the page does not show is long, and would be decoded for each row.
     sick = sick.defer("demand", "health_evidence", "probes", "cluster__credential")
     changes_failed = failed(actor, team_id).select_related("team", "cluster", "deployment")
+    asked = waiting(actor, team_id).select_related(
+        "operation__team", "operation__cluster", "operation__deployment"
+    )
     return Attention(
+        requests=list(asked.order_by("asked_at")[:ATTENTION_SHOWN]),
         deployments=sorted(
             sick.order_by("health_since")[:ATTENTION_SHOWN], key=lambda row: Health(row.health).badness
         ),

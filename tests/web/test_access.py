@@ -133,7 +133,7 @@ ROUTES: dict[str, tuple[Any, Any]] = {
     "team_rename": (OW, OW),
     "team_invite": (NONE, OW),
     "team_add": (NONE, CLUSTER),
-    "team_leave": (NONE, "members"),
+    "team_leave": ("members", "members"),
     "team_member": (OW, OW),
     "team_remove": (OW, OW),
     "users": (SITE, NONE),

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from deployments.domain.states import Health, OperationKind, OperationState, Outcome, Role
+from dashboard.presenters.audit import LABELS
+from dashboard.presenters.change_words import ALL
+from deployments.domain.states import Approver, Health, OperationKind, OperationState, Outcome, Role
 from deployments.domain.subjects import Subject
 from deployments.ledger import audit
-from deployments.models import ClusterGrant, Membership, Team, User
+from deployments.models import Approval, ClusterGrant, Membership, Operation, Team, User
 from deployments.selectors.actors import actor_for
 from tests.factories import make_team
 from tests.web import rows
@@ -69,6 +72,34 @@ def test_the_menu_counts_what_the_page_lists(signed_in: Client, team: Team) -> N
     assert "3 things need you" in html
     assert menu_count(html) == 3
     assert menu_count(signed_in.get("/deployments/").content.decode()) == 3
+
+
+def test_a_request_for_ones_yes_needs_one(signed_in: Client, team: Team) -> None:
+    asked = rows.deployment(rows.revision(team), rows.cluster(), "asked")
+    operation = rows.operation(asked, OperationKind.INSTALL, OperationState.AWAITING_APPROVAL)
+    now = timezone.now()
+    request = Approval.objects.create(
+        operation=operation,
+        release=rows.release(asked, 1, []),
+        digest="0" * 64,
+        approver=Approver.OWNER,
+        asked_at=now,
+        expires_at=now + timedelta(days=1),
+    )
+    html = page(signed_in)
+    assert "1 thing needs you" in html and menu_count(html) == 1
+    assert "somebody asks for your yes." in html
+    assert f'href="/approvals/{request.pk}/"' in html
+    assert "Running" not in html, "it waits for a person and not for a worker"
+    Operation.objects.update(actor_id=User.objects.get().pk)
+    html = page(signed_in)
+    assert "Nothing needs you" in html and menu_count(html) == 0
+
+
+def test_every_act_is_said_in_words() -> None:
+    """What the audit has a name for, the feed has one, too."""
+    silent = {action for action in LABELS if action.startswith("session.")} | {"release.make"}
+    assert set(LABELS) - set(ALL) - silent == set()
 
 
 def test_the_menu_counts_for_the_team_that_the_pages_show(signed_in: Client, team: Team) -> None:

@@ -37,7 +37,7 @@ def _quota(standing: Standing, spec: StackSpec) -> Finding:
             "team_quota",
             FAIL,
             f"The quota of {where} leaves too little",
-            "; ".join(map(_evidence, over)),
+            _evidence(over),
             "Ask for less in the profile, uninstall something, or ask a site admin for a larger quota.",
             SOURCE,
         )
@@ -45,12 +45,17 @@ def _quota(standing: Standing, spec: StackSpec) -> Finding:
         "team_quota",
         PASS,
         f"The quota of {where} leaves enough",
-        "; ".join(map(_evidence, asked)),
+        _evidence(asked),
         source=SOURCE,
     )
 
 
-def _evidence(one: Share) -> str:
+def _evidence(asked: list[Share]) -> str:
+    text = "; ".join(map(_words, asked))
+    return text[:1].upper() + text[1:]
+
+
+def _words(one: Share) -> str:
     """ "GPUs: asks for 4, 6 of 8 used by others, 2 left, 2 too much"."""
     asked, others, most, left = (words(one.name, n) for n in (one.asked, one.others, one.most, one.left))
     now = f" instead of {words(one.name, one.own)}" if one.own not in (0, one.asked) else ""
