@@ -117,7 +117,8 @@ def expire(now: datetime) -> int:
 
 def put_back(operation: Operation) -> None:
     """Undo what a request that came to nothing had set: the deployment stands again at what was last
-    applied, and where nothing ever was its name and its share of the quota are free."""
+    applied, and where nothing ever was its name and its share of the quota are free. Where an earlier try
+    left objects on the cluster it stays, and counts, until somebody uninstalls it."""
     deployment = operation.deployment
     if deployment is None:
         return
@@ -129,7 +130,7 @@ def put_back(operation: Operation) -> None:
             demand=of_stored(applied.spec).to_json(),
             version=F("version") + 1,
         )
-    elif operation.kind == OperationKind.INSTALL:
+    elif operation.kind == OperationKind.INSTALL and not deployment.owned.filter(gone_at=None).exists():
         rows.update(removed_at=timezone.now(), version=F("version") + 1)
 
 

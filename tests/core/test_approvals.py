@@ -25,6 +25,7 @@ from deployments.models import (
     ClusterGrant,
     Deployment,
     Operation,
+    OwnedObject,
     Release,
     Team,
     User,
@@ -239,6 +240,23 @@ def test_a_cancelled_request_is_closed(owner: Actor, asker: Actor, team: Team, c
     with pytest.raises(Conflict):
         decide(owner, approval_id=Approval.objects.get().pk, approve=True)
     assert not Deployment.objects.filter(removed_at=None).exists()
+
+
+def test_what_an_earlier_try_left_on_the_cluster_is_not_forgotten(
+    owner: Actor, asker: Actor, team: Team, cluster: Cluster
+) -> None:
+    operation = ask(owner, asker, team, cluster, "half-way")
+    deployment = Deployment.objects.get()
+    OwnedObject.objects.create(
+        deployment=deployment,
+        api_version="apps/v1",
+        kind="StatefulSet",
+        namespace="half-way",
+        name="r1-server",
+    )
+    cancel(asker, operation_id=operation.pk)
+    deployment.refresh_from_db()
+    assert deployment.removed_at is None, "else its pods would run on and count for nobody"
 
 
 def test_nobody_in_time_is_a_no(owner: Actor, asker: Actor, team: Team, cluster: Cluster) -> None:
