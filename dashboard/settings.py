@@ -156,7 +156,10 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_CHANGE_EMAIL = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = "Pilothouse: "
 ACCOUNT_ADAPTER = "dashboard.accounts.AccountAdapter"
-ACCOUNT_FORMS = {"login": "dashboard.forms.sign_in.SignInForm"}
+ACCOUNT_FORMS = {
+    "login": "dashboard.forms.sign_in.SignInForm",
+    "add_email": "dashboard.forms.sign_in.NewAddressForm",
+}
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = False

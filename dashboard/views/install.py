@@ -32,7 +32,7 @@ from deployments.domain.sizing import size_stack, sized
 from deployments.domain.spec import GpuVendor, ModelSpec, ServerSpec, StackSpec, spec_from_json
 from deployments.domain.states import OperationKind, OperationState
 from deployments.models import Cluster, Operation, Revision, Team
-from deployments.policies import Action
+from deployments.policies import Action, may_write_profile
 from deployments.selectors import clusters as cluster_selector
 from deployments.selectors import lookup
 from deployments.selectors import profiles as profile_selector
@@ -257,6 +257,7 @@ def preflight(request: HttpRequest) -> HttpResponse:
         "back": reverse("install_place") + draft.query(),
         "review": reverse("install_review") + draft.query(preflight=operation.pk if operation else ""),
         "here": reverse("install_preflight") + draft.query(),
+        "may_edit": may_write_profile(actor(request), draft.revision.profile),
         **preflight_values(operation),
     }
     return page_or_region(request, "install/preflight.html", "install/preflight_live.html", values)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from django.db import connections
+from django.utils import timezone
 
 from deployments.commands.install import install, upgrade
 from deployments.commands.operations import cancel, retry
@@ -20,7 +21,9 @@ from deployments.domain.quota import Amounts, OverQuota, demand, from_json, left
 from deployments.domain.sizing import size_stack, sized
 from deployments.domain.spec import AutoscalingSpec, GpuVendor, ImageSpec, ModelSpec, StackSpec, StorageMode
 from deployments.domain.states import FindingLevel, OperationKind, OperationState, Role
+from deployments.ledger import transitions
 from deployments.models import ClusterGrant, Deployment, Operation, Release, Revision
+from deployments.observer import timekeeper
 from deployments.selectors.quotas import standing, used
 from deployments.workflows.checks.granted import granted
 from tests import factories as make
@@ -224,6 +227,20 @@ def test_a_failed_change_counts_with_what_may_be_on_the_cluster(at: str, counted
         )
     settle_ended(operation)
     assert used(ClusterGrant.objects.get()).gpus == counted
+
+
+@pytest.mark.django_db
+def test_what_a_change_had_reserved_whose_worker_died_is_free_again():
+    world = World()
+    deployment = applied(world)
+    larger = change(world, replace(GPU, server=replace(GPU.server, gpu_count=4)))
+    operation = upgrade(world.who, deployment_id=deployment.pk, revision_id=larger.pk)
+    assert used(ClusterGrant.objects.get()).gpus == 4
+    Operation.objects.filter(pk=operation.pk).update(
+        state=OperationState.RUNNING, recoveries=transitions.MAX_RECOVERIES, heartbeat_at=None
+    )
+    assert timekeeper.recover(timezone.now()) == {"failed": 1}
+    assert used(ClusterGrant.objects.get()).gpus == 2
 
 
 # -- the same as findings of a preflight -----------------------------------------------------------------

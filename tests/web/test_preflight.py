@@ -87,6 +87,7 @@ def test_over_the_quota_is_told_before_the_last_step_and_not_gone_on_with(
     page = client.get(reverse("install_preflight", query=query)).content.decode()
     assert "GPUs: asks for 4, 6 of 8 used, 2 left, 2 too much" in page
     assert "ask a site admin for a larger quota" in page
+    assert "Edit the profile" not in page, "an operator may not write it"
     answer = client.post(reverse("install_review", query=query), {"reason": "", "anyway": "on"})
     assert answer.status_code == 409
     assert not Operation.objects.filter(kind=OperationKind.INSTALL).exists()
