@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from smtplib import SMTPException
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core import context as allauth_context
+from django.contrib import messages
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 
 from deployments.domain.actors import Actor
 from deployments.domain.subjects import Subject
 from deployments.ledger import audit, denials
+
+log = logging.getLogger(__name__)
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -29,6 +36,35 @@ class AccountAdapter(DefaultAccountAdapter):
             who = Actor(request.user.pk, name, str(request.META.get("REMOTE_ADDR", "")))
             audit.record(who, "session.end", Subject("user", str(request.user.pk), name))
         super().logout(request)
+
+    def confirm_email(self, request: HttpRequest, email_address: Any) -> bool:
+        before = email_address.user.email
+        confirmed: bool = super().confirm_email(request, email_address)
+        if confirmed:
+            who = Actor(
+                email_address.user_id,
+                email_address.user.get_username(),
+                str(request.META.get("REMOTE_ADDR", "")),
+            )
+            subject = Subject("user", str(email_address.user_id), who.name)
+            audit.record(
+                who,
+                "user.confirm_address",
+                subject,
+                before={"email": before},
+                after={"email": email_address.email},
+            )
+        return confirmed
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """A letter that the mail server refuses is logged and said, and is no failure of the page."""
+        try:
+            super().send_mail(template_prefix, email, context)
+        except (SMTPException, OSError) as error:
+            log.warning("a letter (%s) was not sent: %s", template_prefix, error)
+            request = allauth_context.request
+            if request is not None:
+                messages.error(request, _("The mail server did not take the letter. Ask a site admin."))
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
         super().authentication_failed(request, **credentials)

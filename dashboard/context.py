@@ -9,8 +9,19 @@ from django.http import HttpRequest
 
 from dashboard.access import actor, chosen_team
 from deployments.policies import Action, may
-from deployments.selectors import scope
+from deployments.selectors import attention, scope
 from deployments.selectors.counts import shell_counts
+
+
+def tally(request: HttpRequest) -> attention.Tally:
+    """What there is and what needs somebody, for the team that the pages are narrowed to; asked of the
+    database once a request."""
+    known: attention.Tally | None = getattr(request, "_pilothouse_tally", None)
+    if known is None:
+        team = chosen_team(request)
+        known = attention.tally(actor(request), team.pk if team else None)
+        request._pilothouse_tally = known  # type: ignore[attr-defined]
+    return known
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:
@@ -21,11 +32,12 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     if request.headers.get("X-Fragment"):
         return {}
     who = actor(request)
-    counts = shell_counts(who)
+    team = chosen_team(request)
+    counts = shell_counts(who, team.pk if team else None, tally(request))
     return {
         "shell": {
             "teams": list(scope.teams(who)),
-            "team": chosen_team(request),
+            "team": team,
             "counts": counts.shown,
             "simulated": counts.all_simulated,
             "may_manage_users": may(who, Action.MANAGE_USERS),

@@ -150,12 +150,20 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "overview"
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
+# Signing in needs no confirmed address; matching invitations and the identity provider's accounts does
+# (deployments/selectors/addresses.py). A new address replaces the old one once its link was opened.
 ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "Pilothouse: "
 ACCOUNT_ADAPTER = "dashboard.accounts.AccountAdapter"
-ACCOUNT_FORMS = {"login": "dashboard.forms.sign_in.SignInForm"}
+ACCOUNT_FORMS = {
+    "login": "dashboard.forms.sign_in.SignInForm",
+    "add_email": "dashboard.forms.sign_in.NewAddressForm",
+}
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = False
+ACCOUNT_REAUTHENTICATION_REQUIRED = True  # else a borrowed session takes the account by its address
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
 # The sign-in's limits are counted by address: behind a proxy the one that it forwards.
 ALLAUTH_TRUSTED_PROXY_COUNT = 1 if ENV.trusted_proxy else 0

@@ -7,13 +7,15 @@ with the role that would be needed.
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 from django.db.models import Q
 
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Denied, InvalidInput, NotFound
-from deployments.domain.states import Approver, Role, ShareLevel, SiteRole
+from deployments.domain.states import Approver, OperationKind, Role, ShareLevel, SiteRole
 from deployments.domain.subjects import Subject
 from deployments.models import Cluster, ClusterGrant, Profile
 
@@ -88,6 +90,30 @@ SITE: dict[Action, SiteRole] = {
     Action.MANAGE_USERS: SiteRole.ADMIN,
     Action.PUBLISH_PROFILE: SiteRole.ADMIN,
 }
+
+
+# What beginning a change needs, and so beginning it again does.
+_CHANGES: dict[OperationKind, Action] = {
+    OperationKind.INSTALL: Action.INSTALL,
+    OperationKind.UPGRADE: Action.UPGRADE,
+    OperationKind.ROLL_BACK: Action.ROLL_BACK,
+    OperationKind.SCALE: Action.SCALE,
+    OperationKind.RESTART: Action.RESTART,
+    OperationKind.UNINSTALL: Action.UNINSTALL,
+}
+
+
+def needed_to_repeat(kind: OperationKind, request: Mapping[str, Any]) -> list[Action]:
+    """Everything that somebody has to be allowed who begins this change again: another person may have been
+    allowed more."""
+    needed = [Action.RETRY]
+    if kind in _CHANGES:
+        needed.append(_CHANGES[kind])
+    if request.get("force"):
+        needed.append(Action.FORCE_CONFLICTS)
+    if request.get("delete_data"):
+        needed.append(Action.UNINSTALL_WITH_DATA)
+    return needed
 
 
 def may(actor: Actor, action: Action, team_id: int | None = None) -> bool:

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from deployments.commands.addresses import vouch
 from deployments.commands.clusters import Credential, connect_cluster
 from deployments.commands.profiles import create_profile
-from deployments.domain.actors import Actor
+from deployments.domain.actors import PILOTHOUSE, Actor
 from deployments.domain.spec import Secrets, StackSpec
 from deployments.domain.states import Role, SiteRole
 from deployments.domain.team_names import skeleton
@@ -40,6 +41,12 @@ def make_user(name: str = "", *, site_role: SiteRole = SiteRole.NONE) -> User:
     return User.objects.create_user(
         name or f"person-{next(_numbers)}", password=PASSWORD, site_role=site_role
     )
+
+
+def vouch_for(user: User, email: str) -> User:
+    """An address that counts for the account."""
+    vouch(PILOTHOUSE, user, email.lower())
+    return user
 
 
 def make_admin(name: str = "site-admin") -> User:

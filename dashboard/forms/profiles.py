@@ -263,6 +263,11 @@ class StackForm(forms.Form):
         )
         return Secrets(code, password if given.get("images_registry_username") else "")
 
+    def keeps_password(self) -> bool:
+        """Whether the stored password of the registry goes on, unseen by whoever fills in the form."""
+        typed = self.cleaned_data.get("images_registry_password")
+        return bool(self.held.registry_password and self.secrets().registry_password and not typed)
+
     def _secret(self, fate: str, name: str, held: str) -> str:
         typed = str(self.cleaned_data.get(name) or "")
         wish = self.cleaned_data.get(fate) or (KEEP if held else REPLACE)
@@ -316,6 +321,20 @@ class AboutForm(forms.Form):
 
     name = forms.CharField(label=_("Name"), max_length=80)
     description = forms.CharField(label=_("Description"), required=False, max_length=500)
+
+
+class RenameForm(AboutForm):
+    """The same with what it was when the form was opened, so that a change since then is noticed."""
+
+    seen_name = forms.CharField(required=False, widget=forms.HiddenInput)
+    seen_description = forms.CharField(required=False, widget=forms.HiddenInput)
+
+    def asked(self) -> dict[str, Any]:
+        """The command's arguments."""
+        given = self.cleaned_data
+        seen = {"name": given["seen_name"], "description": given["seen_description"]}
+        shown = seen if given["seen_name"] else None
+        return {"name": given["name"], "description": given["description"], "seen": shown}
 
 
 class SaveImportForm(AboutForm):

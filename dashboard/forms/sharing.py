@@ -40,8 +40,9 @@ class CopyForm(forms.Form):
 
 
 class ApplyForm(forms.Form):
-    """The deployments that get the newest revision."""
+    """The deployments that get the revision which the page showed as the newest one."""
 
+    revision = forms.IntegerField(widget=forms.HiddenInput)
     deployments = forms.TypedMultipleChoiceField(label=_("Deployments"), coerce=int)
     reason = forms.CharField(label=_("Reason"), required=False, max_length=500)
 

@@ -1,11 +1,21 @@
-"""The form to sign in with."""
+"""Forms of the sign-in and of one's own address."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from allauth.account.forms import LoginForm
+from allauth.account.forms import AddEmailForm, LoginForm
+from django import forms
 from django.conf import settings
+from django.utils.translation import gettext_lazy as _
+
+
+class NewAddressForm(AddEmailForm):
+    """allauth's form in the words of the other pages."""
+
+    email = forms.EmailField(
+        label=_("E-mail address"), max_length=254, widget=forms.EmailInput(attrs={"autocomplete": "email"})
+    )
 
 
 class SignInForm(LoginForm):

@@ -72,6 +72,13 @@ class SiteInviteForm(forms.Form):
         return SiteRole(self.cleaned_data["site_role"])
 
 
+class AddressForm(forms.Form):
+    """Another e-mail address for an account."""
+
+    email = forms.EmailField(label=_("E-mail address"), max_length=254)
+    reason = forms.CharField(label=_("Reason"), required=False, max_length=500)
+
+
 class SiteRoleForm(forms.Form):
     """Another site role for an account."""
 

@@ -14,12 +14,14 @@ from django.utils.translation import gettext as _
 
 from dashboard.access import address
 from dashboard.oidc.claims import Rights, rights
+from deployments.commands.addresses import free
 from deployments.commands.teams import apply_claims
 from deployments.domain.actors import Actor
 from deployments.domain.states import Outcome
 from deployments.domain.subjects import Subject
 from deployments.ledger import audit
 from deployments.models import User
+from deployments.selectors.addresses import holders
 
 
 class SocialAccountAdapter(DefaultSocialAccountAdapter):
@@ -46,7 +48,7 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
                 _("%(name)s does not vouch for your e-mail address."),
                 _("Have the address verified there, then sign in again."),
             )
-        if User.objects.filter(email__iexact=email).exists():
+        if holders(email).exists():
             self._refuse(
                 request,
                 claims,
@@ -60,6 +62,8 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
                 _("%(name)s knows you, but none of your groups gives access here."),
                 _("Ask an admin of this Pilothouse which group you need."),
             )
+        # The provider vouches for it; who only typed it into his account has to let go of it.
+        free(Actor(None, name_of(claims), address(request)), email)
 
     def save_user(self, request: HttpRequest, sociallogin: SocialLogin, form: Any = None) -> User:
         user: User = super().save_user(request, sociallogin, form)
@@ -96,16 +100,20 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
     def _refuse(self, request: HttpRequest, claims: dict[str, Any], sentence: str, remedy: str) -> None:
         words = {"name": settings.OIDC_NAME}
         who = Actor(None, "nobody", address(request))
-        name = str(claims.get("email") or claims.get("sub") or "")[:150]
         audit.record(
             who,
             "session.begin",
-            Subject("user", name=name),
+            Subject("user", name=name_of(claims)),
             outcome=Outcome.DENIED,
             reason=sentence % words,
         )
         values = {"sentence": sentence % words, "remedy": remedy % words}
         raise ImmediateHttpResponse(render(request, "socialaccount/refused.html", values, status=403))
+
+
+def name_of(claims: dict[str, Any]) -> str:
+    """Whom an entry of the audit names before there is an account."""
+    return str(claims.get("email") or claims.get("sub") or "")[:150]
 
 
 def _claims(sociallogin: SocialLogin) -> dict[str, Any]:

@@ -83,11 +83,14 @@ LABELS: dict[str, Words] = {
     "team.rename": gettext_lazy("Rename team"),
     "user.allow_new_password": gettext_lazy("Allow a new password"),
     "user.apply_claims": gettext_lazy("Apply claims of the identity provider"),
+    "user.confirm_address": gettext_lazy("Confirm an e-mail address"),
     "user.create": gettext_lazy("Make account"),
     "user.disable": gettext_lazy("Disable account"),
     "user.enable": gettext_lazy("Enable account"),
     "user.invite": gettext_lazy("Invite to the site"),
+    "user.lose_address": gettext_lazy("Lose an unconfirmed e-mail address"),
     "user.manage": gettext_lazy("Change an account"),
+    "user.set_address": gettext_lazy("Change an e-mail address"),
     "user.set_site_role": gettext_lazy("Change site role"),
 }
 ENDED = gettext_lazy("%(act)s, ended")

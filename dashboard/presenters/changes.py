@@ -2,80 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
+from dashboard.presenters.change_words import ALL
 from dashboard.presenters.states import Words
 from deployments.domain.states import Outcome
 from deployments.models import AuditEntry
-
-# action -> (icon, what was done, what was refused)
-ACTS: Mapping[str, tuple[str, Words, Words]] = {
-    "deployment.install": ("deployments", gettext_lazy("began to install"), gettext_lazy("install")),
-    "deployment.upgrade": ("deployments", gettext_lazy("began to upgrade"), gettext_lazy("upgrade")),
-    "deployment.uninstall": ("x", gettext_lazy("began to uninstall"), gettext_lazy("uninstall")),
-    "deployment.uninstall_with_data": (
-        "x",
-        gettext_lazy("began to uninstall, with the model data,"),
-        gettext_lazy("uninstall with the model data"),
-    ),
-    "deployment.force_conflicts": (
-        "deployments",
-        gettext_lazy("took fields of others in"),
-        gettext_lazy("take fields of others in"),
-    ),
-    "deployment.scale": ("up-down", gettext_lazy("began to scale"), gettext_lazy("scale")),
-    "deployment.restart": ("again", gettext_lazy("began to restart"), gettext_lazy("restart")),
-    "deployment.roll_back": ("again", gettext_lazy("began to roll back"), gettext_lazy("roll back")),
-    "model.delete": (
-        "x",
-        gettext_lazy("began to delete a model from"),
-        gettext_lazy("delete a model from"),
-    ),
-    "model.pull": ("pull", gettext_lazy("began to pull a model for"), gettext_lazy("pull a model for")),
-    "operation.cancel": ("stop", gettext_lazy("cancelled"), gettext_lazy("cancel")),
-    "operation.retry": ("again", gettext_lazy("began again"), gettext_lazy("begin again")),
-    "check.run": ("chat", gettext_lazy("began to check"), gettext_lazy("check")),
-    "cluster.connect": ("clusters", gettext_lazy("connected"), gettext_lazy("connect")),
-    "cluster.grant": ("clusters", gettext_lazy("granted"), gettext_lazy("grant")),
-    "cluster.revoke": ("clusters", gettext_lazy("took back"), gettext_lazy("take back")),
-    "cluster.manage": ("clusters", gettext_lazy("changed"), gettext_lazy("change")),
-    "cluster.remove": ("clusters", gettext_lazy("removed"), gettext_lazy("remove")),
-    "cluster.replace_credential": (
-        "lock",
-        gettext_lazy("replaced the credential of"),
-        gettext_lazy("replace the credential of"),
-    ),
-    "profile.create": ("profiles", gettext_lazy("made the profile"), gettext_lazy("make a profile")),
-    "profile.save": ("profiles", gettext_lazy("saved the profile"), gettext_lazy("save the profile")),
-    "profile.write": ("profiles", gettext_lazy("saved the profile"), gettext_lazy("save the profile")),
-    "profile.rename": ("profiles", gettext_lazy("renamed"), gettext_lazy("rename")),
-    "profile.archive": ("profiles", gettext_lazy("archived"), gettext_lazy("archive")),
-    "user.create": ("user", gettext_lazy("made the account"), gettext_lazy("make an account")),
-}
-
-
-# The end of an operation -> (icon, what was done, what failed)
-ENDS: Mapping[str, tuple[str, Words, Words]] = {
-    "install": ("deployments", gettext_lazy("installed"), gettext_lazy("install")),
-    "upgrade": ("deployments", gettext_lazy("upgraded"), gettext_lazy("upgrade")),
-    "uninstall": ("x", gettext_lazy("uninstalled"), gettext_lazy("uninstall")),
-    "scale": ("up-down", gettext_lazy("scaled"), gettext_lazy("scale")),
-    "restart": ("again", gettext_lazy("restarted"), gettext_lazy("restart")),
-    "roll_back": ("again", gettext_lazy("rolled back"), gettext_lazy("roll back")),
-    "delete_model": (
-        "x",
-        gettext_lazy("deleted a model from"),
-        gettext_lazy("delete a model from"),
-    ),
-    "pull": ("pull", gettext_lazy("pulled a model for"), gettext_lazy("pull a model for")),
-    "check_chat": ("chat", gettext_lazy("got an answer from"), gettext_lazy("get an answer from")),
-}
-ALL = {**ACTS, **{f"operation.{kind}": words for kind, words in ENDS.items()}}
 
 
 def feed_item(entry: AuditEntry) -> dict[str, Any]:
@@ -84,7 +19,9 @@ def feed_item(entry: AuditEntry) -> dict[str, Any]:
     name = entry.object_name.rsplit("/", 1)[-1]
     place = entry.object_name.rsplit("/", 1)[0] if "/" in entry.object_name else ""
     text: Words = did
-    if entry.outcome == Outcome.DENIED:
+    if entry.action == "approval.expire":
+        pass  # its end is a refusal, but nobody refused it
+    elif entry.outcome == Outcome.DENIED:
         icon, text = "lock", _("was refused: %(act)s") % {"act": refused}
     elif entry.outcome == Outcome.FAILED:
         icon, text = "failed", _("failed to %(act)s") % {"act": refused}
@@ -109,6 +46,11 @@ def _detail(entry: AuditEntry) -> str:
         }
     if entry.action in ("cluster.grant", "cluster.revoke"):
         return _grant(after or entry.before)
+    if entry.action.startswith("profile.") and after.get("team"):
+        return _("with %(team)s") % {"team": after["team"]}
+    if entry.action in ("team.add_member", "team.change_role", "team.remove_member"):
+        before = entry.before if isinstance(entry.before, dict) else {}
+        return str(after.get("member") or before.get("member") or "")
     return str(after["model"]) if after.get("model") else ""
 
 

@@ -212,7 +212,10 @@ def running_item(operation: Operation, pulls: Sequence[PullProgress]) -> dict[st
         "title": title(operation),
         "href": reverse("operation", args=[operation.pk]),
         "note": note,
-        "state": OperationState.RUNNING if operation.started_at else operation.state,
+        # A row that is parked between two steps is at work; one that waits for somebody is not.
+        "state": OperationState.RUNNING
+        if operation.started_at and operation.state != OperationState.AWAITING_APPROVAL
+        else operation.state,
         "percent": total.percent if pulling else None,
         "kind": "degraded" if total.stalled and not total.moving else "",
         "figures": total.figures if pulling else [],

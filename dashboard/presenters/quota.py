@@ -8,7 +8,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from deployments.domain.quota import NAMES, Amounts, from_json, words
+from deployments.domain.quota import NAMES, Amounts, from_json, left, shares, words
 from deployments.models import ClusterGrant
 
 LABELS: dict[str, str | Promise] = {
@@ -54,6 +54,18 @@ def quota_rows(grant: ClusterGrant, used: Amounts) -> list[QuotaRow]:
     return rows
 
 
+def left_words(grant: ClusterGrant, used: Amounts) -> str:
+    """What of a quota is left, in one line: "2 GPUs, 16Gi memory"; "" where nothing is bounded."""
+    rest = left(from_json(grant.quota, missing=None), used)
+    return ", ".join(_taken(name, amount) for name in NAMES if (amount := getattr(rest, name)) is not None)
+
+
+def too_much_words(grant: ClusterGrant, used: Amounts, asked: Amounts) -> str:
+    """By how much something new goes over a quota: "49Gi memory"; "" where it fits."""
+    over = shares(from_json(grant.quota, missing=None), used, Amounts(), asked)
+    return ", ".join(_taken(one.name, one.over) for one in over if one.over)
+
+
 def demand_words(stored: object) -> str:
     """What a stack takes, in one line: "2 GPUs, 8 CPU, 32Gi memory, 50Gi storage"."""
     taken = from_json(stored, missing=0)
@@ -66,4 +78,6 @@ def demand_words(stored: object) -> str:
 def _taken(name: str, amount: int) -> str:
     if name == "gpus":
         return ngettext("%(n)s GPU", "%(n)s GPUs", amount) % {"n": amount}
+    if name == "deployments":
+        return ngettext("%(n)s deployment", "%(n)s deployments", amount) % {"n": amount}
     return f"{words(name, amount)} {LABELS[name] if name == 'cpu' else str(LABELS[name]).lower()}"

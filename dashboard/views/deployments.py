@@ -287,8 +287,8 @@ def upgrade(request: HttpRequest, pk: int) -> HttpResponse:
     """Choose a revision, see what differs, apply it or ask the cluster first what it would change."""
     who = actor(request)
     row = lookup.deployment(who, pk)
-    problem: InvalidInput | None = None
-    revisions = selector.revisions(row)
+    problem: InvalidInput | Conflict | None = None
+    revisions = selector.revisions(who, row)
     given = number(request.POST.get("revision", "") or request.GET.get("revision", ""))
     chosen = next((item for item in revisions if item.pk == given), revisions[0])
     if request.method == "POST":
@@ -310,7 +310,7 @@ def upgrade(request: HttpRequest, pk: int) -> HttpResponse:
                     force_conflicts=bool(request.POST.get("force")),
                     reason=request.POST.get("reason", ""),
                 )
-        except InvalidInput as error:
+        except (InvalidInput, Conflict) as error:
             problem = error
         else:
             return HttpResponseRedirect(reverse("operation", args=[operation.pk]))
@@ -326,7 +326,8 @@ def upgrade(request: HttpRequest, pk: int) -> HttpResponse:
         "reason": request.POST.get("reason", ""),
         "problem": problem,
     }
-    return render(request, "deployments/upgrade.html", values, status=422 if problem else 200)
+    status = 409 if isinstance(problem, Conflict) else 422 if problem else 200
+    return render(request, "deployments/upgrade.html", values, status=status)
 
 
 def _refuse(row: Deployment, who: Any, action: Action) -> None:

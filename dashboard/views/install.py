@@ -20,7 +20,7 @@ from dashboard.forms.install import ChooseForm, PlaceForm, QuickForm, ReviewForm
 from dashboard.presenters import profiles as words
 from dashboard.presenters.findings import preflight_values
 from dashboard.presenters.parts import CodeLine, Link, numbered
-from dashboard.presenters.quota import demand_words, quota_rows
+from dashboard.presenters.quota import demand_words, left_words, too_much_words
 from dashboard.regions import page_or_region
 from deployments.commands import install as commands
 from deployments.commands import profiles as profile_commands
@@ -32,7 +32,7 @@ from deployments.domain.sizing import size_stack, sized
 from deployments.domain.spec import GpuVendor, ModelSpec, ServerSpec, StackSpec, spec_from_json
 from deployments.domain.states import OperationKind, OperationState
 from deployments.models import Cluster, Operation, Revision, Team
-from deployments.policies import Action
+from deployments.policies import Action, may_write_profile
 from deployments.selectors import clusters as cluster_selector
 from deployments.selectors import lookup
 from deployments.selectors import profiles as profile_selector
@@ -187,6 +187,7 @@ def place(request: HttpRequest) -> HttpResponse:
     rows = list(clusters)
     grants = cluster_selector.grants_of([row.pk for row in rows], team.pk)
     taken = used_of(team.pk, [pk for pk, grant in grants.items() if grant.quota])
+    asked_for = demand(sized(spec, sizing))
     values = {
         "steps": _wizard(1, draft),
         "draft": draft,
@@ -197,11 +198,16 @@ def place(request: HttpRequest) -> HttpResponse:
         "overview": words.overview(spec, sizing)[:6],
         "sizing": sizing,
         "granted": [
-            (row, ", ".join(grant.namespaces), quota_rows(grant, taken[row.pk]) if grant.quota else [])
+            {
+                "cluster": row,
+                "patterns": ", ".join(grant.namespaces),
+                "left": left_words(grant, taken[row.pk]) if grant.quota else "",
+                "too_much": too_much_words(grant, taken[row.pk], asked_for) if grant.quota else "",
+            }
             for row in rows
             if (grant := grants.get(row.pk)) is not None
         ],
-        "demand": demand_words(demand(sized(spec, sizing)).to_json()),
+        "demand": demand_words(asked_for.to_json()),
     }
     return render(request, "install/place.html", values, status=status)
 
@@ -251,6 +257,7 @@ def preflight(request: HttpRequest) -> HttpResponse:
         "back": reverse("install_place") + draft.query(),
         "review": reverse("install_review") + draft.query(preflight=operation.pk if operation else ""),
         "here": reverse("install_preflight") + draft.query(),
+        "may_edit": may_write_profile(actor(request), draft.revision.profile),
         **preflight_values(operation),
     }
     return page_or_region(request, "install/preflight.html", "install/preflight_live.html", values)

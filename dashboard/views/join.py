@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from allauth.account.utils import perform_login
 from django.contrib import messages
-from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -18,8 +18,6 @@ from dashboard.forms.teams import JoinForm
 from deployments.commands import invitations
 from deployments.domain.errors import Conflict, Denied, InvalidInput, NotFound
 from deployments.models import Invitation
-
-BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 @login_not_required
@@ -37,17 +35,18 @@ def join(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _as_member(request: HttpRequest, token: str, found: Invitation) -> HttpResponse:
-    refused: Denied | None = None
+    refused: Denied | Conflict | None = None
     if request.method == "POST":
         try:
             invitations.accept_as_member(actor(request), token=token)
-        except Denied as error:
+        except (Denied, Conflict) as error:
             refused = error
         else:
             messages.success(request, _("Welcome to %(team)s.") % {"team": found.team or "Pilothouse"})
             return HttpResponseRedirect(_first_page(found))
     values = {"found": found, "refused": refused, "mine": request.user}
-    return render(request, "users/join_member.html", values, status=403 if refused else 200)
+    status = 403 if isinstance(refused, Denied) else 409 if refused else 200
+    return render(request, "users/join_member.html", values, status=status)
 
 
 def _as_new(request: HttpRequest, token: str, found: Invitation) -> HttpResponse:
@@ -58,8 +57,9 @@ def _as_new(request: HttpRequest, token: str, found: Invitation) -> HttpResponse
         except (InvalidInput, Conflict) as error:
             place(form, error)
         else:
-            login(request, made, backend=BACKEND)
-            return HttpResponseRedirect(_first_page(found))
+            # By the library, so that this session stands in the list of sessions and ends with the others.
+            answer: HttpResponse = perform_login(request, made, redirect_url=_first_page(found))
+            return answer
     values = {"found": found, "form": form, "sign_in": f"{reverse('account_login')}?next={request.path}"}
     return render(request, "users/join_new.html", values, status=422 if request.method == "POST" else 200)
 

@@ -11,12 +11,13 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
 from dashboard.access import actor, chosen_team
+from dashboard.context import tally
 from dashboard.presenters.changes import feed_item
 from dashboard.presenters.progress import running_item, title
 from dashboard.presenters.states import HEALTH, OPERATION, Look
 from dashboard.regions import page_or_region, watches
 from deployments.domain.states import Health, OperationState
-from deployments.models import Cluster, Deployment, Operation
+from deployments.models import Approval, Cluster, Deployment, Operation
 from deployments.policies import Action, may
 from deployments.selectors import overview as selector
 from deployments.selectors.operations import pulls_of
@@ -30,10 +31,11 @@ def overview(request: HttpRequest) -> HttpResponse:
     who = actor(request)
     team = chosen_team(request)
     team_id = team.pk if team else None
-    needs = selector.attention(who, team_id)
+    known = tally(request)
+    needs = selector.attention(who, team_id, known.needs)
     running, running_total = selector.running(who, team_id)
     counts = selector.health_counts(who, team_id)
-    started = selector.start(who, team_id)
+    started = selector.start(who, team_id, known)
     values: dict[str, Any] = {
         "live": watches(
             "list:0",
@@ -41,9 +43,11 @@ def overview(request: HttpRequest) -> HttpResponse:
             *(f"operation:{row.pk}" for row in running),
             *(f"operation:{pull.operation_id}" for row in running for pull in pulls_of(row)),
             *(f"cluster:{row.pk}" for row in needs.clusters),
+            *(f"operation:{row.operation_id}" for row in needs.requests),
         ),
         "needs": needs,
         "attention": [
+            *(_request(row) for row in needs.requests),
             *(_deployment(row) for row in needs.deployments),
             *(_operation(row) for row in needs.operations),
             *(_cluster(row) for row in needs.clusters),
@@ -75,6 +79,23 @@ def _deployment(row: Deployment) -> dict[str, Any]:
         "context": f"{row.team.name} · {row.cluster.name} / {row.namespace}",
         "since": row.health_since,
         "action": _("See what to do"),
+        "action_href": here,
+    }
+
+
+def _request(row: Approval) -> dict[str, Any]:
+    operation = row.operation
+    here = reverse("approval", args=[row.pk])
+    place = f"{operation.cluster.name if operation.cluster else ''} / "
+    place += operation.deployment.namespace if operation.deployment else ""
+    return {
+        "look": OPERATION[OperationState.AWAITING_APPROVAL],
+        "name": title(operation),
+        "href": here,
+        "sentence": _("%(name)s asks for your yes.") % {"name": operation.actor_name},
+        "context": f"{operation.team.name if operation.team else ''} · {place}",
+        "since": row.asked_at,
+        "action": _("Look at it"),
         "action_href": here,
     }
 

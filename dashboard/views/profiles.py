@@ -18,9 +18,9 @@ from dashboard.forms.clusters import RemoveForm
 from dashboard.forms.faults import place, sentence
 from dashboard.forms.files import MAX_FILE, ReadFile, read_file
 from dashboard.forms.profiles import (
-    AboutForm,
     ImportForm,
     NewProfileForm,
+    RenameForm,
     SaveImportForm,
     StackForm,
     known_tags,
@@ -159,6 +159,8 @@ def _read(form: StackForm) -> StackSpec | None:
         return None
     try:
         spec = form.sized_spec()
+        if form.keeps_password():
+            commands.require_same_registry(form.base, spec)
         faults = [*validate_spec(spec), *validate_secrets(spec, form.secrets())]
         if faults:
             raise ManyInvalid(faults)
@@ -240,10 +242,11 @@ def rename(request: HttpRequest, pk: int) -> HttpResponse:
     if not page.may_write:
         raise Denied("Renaming needs the role maintainer.", remedy="Ask an owner of the team.")
     about = {"name": page.profile.name, "description": page.profile.description}
-    form = AboutForm(request.POST if request.method == "POST" else None, initial=about)
+    about |= {f"seen_{key}": value for key, value in about.items()}
+    form = RenameForm(request.POST if request.method == "POST" else None, initial=about)
     if form.is_valid():
         try:
-            commands.rename_profile(who, profile_id=pk, **form.cleaned_data)
+            commands.rename_profile(who, profile_id=pk, **form.asked())
         except InvalidInput as error:
             place(form, error)
         except Conflict as error:

@@ -114,8 +114,13 @@ def apply(request: HttpRequest, pk: int) -> HttpResponse:
     if not offered:
         raise Denied("None of its deployments are yours to upgrade.", remedy="Ask an owner of the team.")
     given = request.POST if request.method == "POST" else None
-    form = ApplyForm(given, offered=[row.pk for row in offered])
-    if form.is_valid():
+    form = ApplyForm(given, offered=[row.pk for row in offered], initial={"revision": page.latest.pk})
+    newer = form.is_valid() and form.cleaned_data["revision"] != page.latest.pk
+    if newer:
+        # Somebody saved another one since: nobody has looked at it yet.
+        said = _("Revision %(n)s was saved meanwhile. Look at it, then apply that one.")
+        form.add_error(None, said % {"n": page.latest.number})
+    elif form.is_valid():
         try:
             made = batches.apply_to_many(
                 who,
@@ -136,7 +141,8 @@ def apply(request: HttpRequest, pk: int) -> HttpResponse:
         for row in offered
     ]
     values = {"page": page, "form": form, "rows": rows}
-    return render(request, "profiles/apply.html", values, status=422 if form.is_bound else 200)
+    status = 409 if newer else 422 if form.is_bound else 200
+    return render(request, "profiles/apply.html", values, status=status)
 
 
 @require_GET

@@ -20,7 +20,7 @@ ICONS = {"deployment": "deployments", "profile": "profiles", "cluster": "cluster
 def switch_team(request: HttpRequest) -> HttpResponse:
     """Narrow the pages to one team, or to all."""
     given = request.POST.get("team", "")
-    if given.isdigit():
+    if given.isascii() and given.isdigit() and len(given) < 18:
         request.session[TEAM_KEY] = lookup.team(actor(request), int(given)).pk
     else:
         request.session.pop(TEAM_KEY, None)

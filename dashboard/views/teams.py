@@ -23,7 +23,7 @@ from dashboard.presenters.teams import role_table
 from deployments.commands import invitations
 from deployments.commands import teams as commands
 from deployments.commands.subjects import of_team
-from deployments.domain.errors import Conflict, InvalidInput
+from deployments.domain.errors import Conflict, InvalidInput, NotFound
 from deployments.domain.subjects import Subject
 from deployments.policies import Action, may, require
 from deployments.selectors import lookup
@@ -205,14 +205,19 @@ def remove(request: HttpRequest, pk: int, user: int) -> HttpResponse:
     return render(request, "teams/remove.html", values, status=409 if refused else _status(request))
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def leave(request: HttpRequest, pk: int) -> HttpResponse:
-    """Leave a team oneself."""
-    found = selector.team_page(actor(request), pk)
+    """Leave a team oneself, after asking."""
+    who = actor(request)
+    found = selector.team_page(who, pk)
+    if found.role is None:
+        raise NotFound(_("You are no member of this team."))
+    if request.method != "POST":
+        return render(request, "teams/leave.html", {"team": found.team})
     try:
-        commands.leave_team(actor(request), team_id=pk)
+        commands.leave_team(who, team_id=pk)
     except Conflict as error:
-        return _team(request, pk, status=409, refused=error)
+        return render(request, "teams/leave.html", {"team": found.team, "refused": error}, status=409)
     messages.success(request, _("You left %(name)s.") % {"name": found.team.name})
     return HttpResponseRedirect(reverse("overview"))
 

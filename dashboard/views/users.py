@@ -17,9 +17,10 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from dashboard.access import actor
 from dashboard.forms.faults import place
-from dashboard.forms.teams import ReasonForm, SiteInviteForm, SiteRoleForm
+from dashboard.forms.teams import AddressForm, ReasonForm, SiteInviteForm, SiteRoleForm
 from dashboard.mail import send_invitation
 from dashboard.presenters.parts import Column
+from deployments.commands import addresses as address_commands
 from deployments.commands import invitations
 from deployments.commands import users as commands
 from deployments.domain.errors import Conflict, InvalidInput
@@ -27,6 +28,7 @@ from deployments.domain.subjects import Subject
 from deployments.models import User
 from deployments.policies import Action, require
 from deployments.selectors import teams as selector
+from deployments.selectors.addresses import holds
 
 COLUMNS = (
     Column(gettext_lazy("Account")),
@@ -84,7 +86,14 @@ def user(request: HttpRequest, pk: int) -> HttpResponse:
 def _user(request: HttpRequest, pk: int, *, status: int = 200, **more: Any) -> HttpResponse:
     found = selector.user(actor(request), pk)
     role = "admin" if found.is_superuser else found.site_role
-    values = {"found": found, "form": SiteRoleForm(initial={"site_role": role}), "site_role": role, **more}
+    values = {
+        "found": found,
+        "form": SiteRoleForm(initial={"site_role": role}),
+        "address": AddressForm(initial={"email": found.email}),
+        "confirmed": bool(found.email) and holds(found, found.email),
+        "site_role": role,
+        **more,
+    }
     return render(request, "users/user.html", values, status=status)
 
 
@@ -100,6 +109,23 @@ def site_role(request: HttpRequest, pk: int) -> HttpResponse:
         return _user(request, pk, status=409, refused=error)
     messages.success(request, _("The site role was changed."))
     return HttpResponseRedirect(reverse("user", args=[pk]))
+
+
+@require_POST
+def address(request: HttpRequest, pk: int) -> HttpResponse:
+    """Give an account another e-mail address, which the admin vouches for."""
+    form = AddressForm(request.POST)
+    who = actor(request)
+    require(who, Action.MANAGE_USERS, Subject("user", str(pk)))
+    if form.is_valid():
+        try:
+            address_commands.set_address(who, user_id=pk, **form.cleaned_data)
+        except (InvalidInput, Conflict) as error:
+            place(form, error, conflict_field="email")
+        else:
+            messages.success(request, _("The address was changed."))
+            return HttpResponseRedirect(reverse("user", args=[pk]))
+    return _user(request, pk, status=422, address=form)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -151,6 +177,7 @@ urlpatterns = [
     path("invite", invite, name="user_invite"),
     path("<int:pk>/", user, name="user"),
     path("<int:pk>/site-role", site_role, name="user_site_role"),
+    path("<int:pk>/address", address, name="user_address"),
     path("<int:pk>/disable", disable, name="user_disable"),
     path("<int:pk>/enable", enable, name="user_enable"),
     path("<int:pk>/new-password", new_password, name="user_new_password"),

@@ -10,10 +10,10 @@ from django.db.models import F
 from django.utils import timezone
 
 from deployments.commands.base import checked_reason, command
-from deployments.commands.quotas import of_revision
 from deployments.commands.subjects import of_operation
 from deployments.domain.actors import PILOTHOUSE, Actor
 from deployments.domain.errors import Conflict, Denied, InvalidInput, NotFound
+from deployments.domain.quota import of_stored
 from deployments.domain.states import Approver, OperationKind, OperationState, Outcome, Role, SiteRole
 from deployments.gateways.mail import send
 from deployments.ledger import audit, transitions
@@ -117,7 +117,8 @@ def expire(now: datetime) -> int:
 
 def put_back(operation: Operation) -> None:
     """Undo what a request that came to nothing had set: the deployment stands again at what was last
-    applied, and where nothing ever was its name and its share of the quota are free."""
+    applied, and where nothing ever was its name and its share of the quota are free. Where an earlier try
+    left objects on the cluster it stays, and counts, until somebody uninstalls it."""
     deployment = operation.deployment
     if deployment is None:
         return
@@ -126,10 +127,10 @@ def put_back(operation: Operation) -> None:
     if applied is not None:
         rows.update(
             revision_id=applied.revision_id,
-            demand=of_revision(applied.spec).to_json(),
+            demand=of_stored(applied.spec).to_json(),
             version=F("version") + 1,
         )
-    elif operation.kind == OperationKind.INSTALL:
+    elif operation.kind == OperationKind.INSTALL and not deployment.owned.filter(gone_at=None).exists():
         rows.update(removed_at=timezone.now(), version=F("version") + 1)
 
 

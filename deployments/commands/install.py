@@ -124,7 +124,10 @@ def upgrade(
     if deployment.removed_at is not None:
         raise Conflict("This deployment was uninstalled.", remedy="Install it anew.")
     revision = _revision(actor, revision_id)
-    if revision.profile_id != deployment.revision.profile_id:
+    # What is applied may be applied again, to repair; anything else needs the profile, also another revision
+    # of it after a sharing ended.
+    applied = deployment.releases.exclude(applied_at=None).first()
+    if applied is None or applied.revision_id != revision.pk:
         require_usable(revision.profile, deployment.team_id)
     before = deployment.revision
     reserve(deployment, spec_from_json(revision.spec))
@@ -160,10 +163,7 @@ def upgrade(
 
 
 def _revision(actor: Actor, revision_id: int) -> Revision:
-    revision = Revision.objects.select_related("profile__team").filter(pk=revision_id).first()
-    if revision is None:
-        raise InvalidInput("There is no such revision.", field="revision")
-    profile = lookup.profile(actor, revision.profile_id)
-    if profile.archived_at is not None:
+    revision = lookup.revision(actor, revision_id)
+    if revision.profile.archived_at is not None:
         raise InvalidInput("This profile is archived.", field="revision")
     return revision

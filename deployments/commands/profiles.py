@@ -15,7 +15,7 @@ from deployments.commands.subjects import of_profile
 from deployments.domain.actors import Actor
 from deployments.domain.diffing import changes
 from deployments.domain.errors import Conflict, InvalidInput, ManyInvalid
-from deployments.domain.spec import Secrets, StackSpec, spec_to_json
+from deployments.domain.spec import Secrets, StackSpec, spec_from_json, spec_to_json
 from deployments.domain.subjects import Subject
 from deployments.domain.validation import validate_spec
 from deployments.ledger import audit, vault
@@ -88,6 +88,8 @@ def save_revision(
             remedy="Open the newest revision and make your change there; what you typed is still here.",
         )
     kept = secrets if secrets is not None else read_secrets(latest)
+    if secrets is None and kept.registry_password:
+        require_same_registry(spec_from_json(latest.spec), spec)
     before = latest.spec
     revision = _save(actor, profile, spec, kept, note)
     if revision.pk != latest.pk:
@@ -104,12 +106,15 @@ def save_revision(
 
 
 @command(Action.WRITE_PROFILE)
-def rename_profile(actor: Actor, *, profile_id: int, name: str, description: str) -> Profile:
+def rename_profile(
+    actor: Actor, *, profile_id: int, name: str, description: str, seen: dict[str, str] | None = None
+) -> Profile:
     """Call a profile otherwise, or say otherwise what it is for. Its revisions and what was installed
     from them stay as they are.
 
-    Raises :class:`InvalidInput` with the field, :class:`Conflict` where the team has another one of
-    that name or the profile is archived.
+    ``seen`` is the name and the description that the writer had before him: where somebody gave it others
+    since, :class:`Conflict` is raised and nothing is overwritten. Raises :class:`InvalidInput` with the
+    field, :class:`Conflict` also where the team has another one of that name or the profile is archived.
     """
     profile = lookup.profile(actor, profile_id)
     require_profile_writer(actor, profile)
@@ -120,6 +125,11 @@ def rename_profile(actor: Actor, *, profile_id: int, name: str, description: str
     after = {"name": name, "description": description}
     if after == before:
         return profile
+    if seen is not None and seen != before:
+        raise Conflict(
+            f"Somebody changed it meanwhile: it is named {profile.name} now.",
+            remedy="Open the page again and look; what you typed is still here.",
+        )
     try:
         with transaction.atomic():
             Profile.objects.filter(pk=profile.pk).update(**after, version=F("version") + 1)
@@ -144,6 +154,20 @@ def archive_profile(actor: Actor, *, profile_id: int, reason: str = "") -> None:
     if archived:
         announce("profile", profile.pk, profile.version + 1, team=profile.team_id)
         audit.record(actor, "profile.archive", of_profile(profile), reason=checked_reason(reason))
+
+
+def require_same_registry(before: StackSpec, after: StackSpec) -> None:
+    """Raise :class:`InvalidInput` where a password that nobody typed anew would be sent to another registry
+    than it was given for."""
+    if (
+        after.images.registry_username
+        and before.images.registry.split("/")[0] != (after.images.registry.split("/")[0])
+    ):
+        raise InvalidInput(
+            f"The stored password is for {before.images.registry.split('/')[0] or 'Docker Hub'}.",
+            field="images.registry_password",
+            remedy="Give the password of the new registry.",
+        )
 
 
 def read_secrets(revision: Revision) -> Secrets:

@@ -133,7 +133,7 @@ def _ask(actor: Actor, kind: OperationKind, title: str, **about: Any) -> Operati
 def _draft(
     actor: Actor, revision_id: int, cluster_id: int, namespace: str, name: str, team_id: int | None
 ) -> tuple[dict[str, Any], Team, Cluster]:
-    revision = _seen_revision(actor, revision_id)
+    revision = lookup.revision(actor, revision_id)
     team = revision.profile.team if team_id is None else lookup.team(actor, team_id)
     require(actor, Action.CHECK, Subject("profile", str(revision.profile_id), revision.profile.name, team.pk))
     cluster = lookup.cluster(actor, cluster_id)
@@ -143,16 +143,8 @@ def _draft(
     return {"revision": revision.pk, "namespace": namespace, "name": name}, team, cluster
 
 
-def _seen_revision(actor: Actor, revision_id: int) -> Revision:
-    revision = Revision.objects.select_related("profile__team").filter(pk=revision_id).first()
-    if revision is None:
-        raise InvalidInput("There is no such revision.", field="revision")
-    lookup.profile(actor, revision.profile_id)
-    return revision
-
-
 def _revision(actor: Actor, revision_id: int) -> Revision:
-    revision = _seen_revision(actor, revision_id)
+    revision = lookup.revision(actor, revision_id)
     require(actor, Action.CHECK, of_profile(revision.profile))
     return revision
 

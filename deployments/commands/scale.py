@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from deployments.commands.applied import applied
@@ -41,7 +42,7 @@ def scale(
     if not asked:
         raise Conflict("It has these numbers of pods already.")
     _refuse(now, asked)
-    reserve(deployment, _then(now, asked))
+    reserve(deployment, scaled(now, asked))
     before = {"server": now.server.replicas, "chat": now.chat.replicas}
     words = " and ".join(
         f"{count} {'chat' if part == 'chat' else 'server'} pods" for part, count in asked.items()
@@ -87,13 +88,14 @@ def _refuse(now: StackSpec, asked: dict[str, int]) -> None:
                 f"from {scaler.min_replicas} to {scaler.max_replicas}.",
                 remedy="Change its bounds in the profile and apply the revision, or turn it off there.",
             )
-    for fault in validate_spec(_then(now, asked)):
+    for fault in validate_spec(scaled(now, asked)):
         field = FIELDS.get(fault.field)
         if field in asked:
             raise InvalidInput(fault.sentence, field=field or "", remedy=fault.remedy)
 
 
-def _then(now: StackSpec, asked: dict[str, int]) -> StackSpec:
+def scaled(now: StackSpec, asked: Mapping[str, int]) -> StackSpec:
+    """The spec with the numbers of pods in ``asked``, "server" and "chat"; others as they are."""
     return replace(
         now,
         server=replace(now.server, replicas=asked.get("server", now.server.replicas)),

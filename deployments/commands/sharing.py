@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -84,14 +83,17 @@ def ask_for_catalog(actor: Actor, *, profile_id: int) -> None:
 @command(Action.PUBLISH_PROFILE)
 def publish_profile(actor: Actor, *, profile_id: int) -> None:
     """Put a profile into the catalog. A registry password in it would work for every team, so such a
-    profile is refused. Raises :class:`Conflict`."""
+    profile is refused, also where only an older revision holds one: each of them can be installed. Raises
+    :class:`Conflict`."""
     profile = _present(actor, profile_id)
     require(actor, Action.PUBLISH_PROFILE, of_profile(profile))
-    newest = profile.revisions.first()
-    if newest is not None and newest.secrets:
+    holding = [str(row.number) for row in profile.revisions.order_by("number") if row.secrets]
+    if holding:
         raise Conflict(
-            "The profile holds an access code or a registry password.",
-            remedy="Save a revision without them: in the catalog every team would use them.",
+            f"An access code or a registry password is in {'revision' if len(holding) == 1 else 'revisions'} "
+            f"{', '.join(holding)}.",
+            remedy="In the catalog every team would use them. Take them out, copy the profile and publish the "
+            "copy: it begins anew with one revision.",
         )
     if not Profile.objects.filter(pk=profile.pk, catalog_at=None).update(
         catalog_at=timezone.now(), catalog_asked_at=None, version=F("version") + 1
@@ -114,17 +116,16 @@ def withdraw_from_catalog(actor: Actor, *, profile_id: int) -> None:
     audit.record(actor, action, of_profile(profile))
 
 
-@transaction.atomic
+@command(Action.WRITE_PROFILE)
 def clone_profile(actor: Actor, *, revision_id: int, team_id: int, name: str) -> Revision:
-    """Copy a revision into a profile of a team, which remembers where it came from.
+    """Copy a revision into a profile of a team, which remembers where it came from. The name of the source is
+    written nowhere else: who sees the copy need not see the source.
 
     The access code and the registry password go along only for somebody who may write the source: who
     only uses a profile must not carry its secrets off. Raises as :func:`create_profile` does.
     """
-    source = Revision.objects.select_related("profile__team").filter(pk=revision_id).first()
-    if source is None:
-        raise NotFound("There is no such revision.")
-    profile = lookup.profile(actor, source.profile_id)
+    source = lookup.revision(actor, revision_id)
+    profile = source.profile
     spec = spec_from_json(source.spec)
     carried = may_write_profile(actor, profile)
     made = create_profile(
@@ -134,7 +135,6 @@ def clone_profile(actor: Actor, *, revision_id: int, team_id: int, name: str) ->
         spec=spec if carried else without_secrets(spec),
         secrets=read_secrets(source) if carried else Secrets(),
         description=profile.description,
-        note=f"Copied from {profile.name} revision {source.number}"[:500],
     )
     Profile.objects.filter(pk=made.profile_id).update(origin=source)
     return made

@@ -14,7 +14,8 @@ from decimal import ROUND_CEILING, Decimal
 
 from deployments.domain.errors import Conflict, InvalidInput
 from deployments.domain.quantities import format_bytes, format_cpu, parse_amount
-from deployments.domain.spec import AutoscalingSpec, GpuVendor, StackSpec, StorageMode
+from deployments.domain.sizing import size_stack, sized
+from deployments.domain.spec import AutoscalingSpec, GpuVendor, StackSpec, StorageMode, spec_from_json
 from deployments.domain.states import Approver
 
 
@@ -49,6 +50,29 @@ _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 
 class OverQuota(Conflict):
     """The team would take more than it may; the sentence says by how much."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """One bound of a quota and what is asked of it. ``others`` is what the team takes beside the stack that is
+    asked about, ``own`` what that one takes already, ``asked`` what it would take instead."""
+
+    name: str
+    most: int
+    others: int
+    own: int
+    asked: int
+
+    @property
+    def left(self) -> int:
+        """For this stack, before it takes anything."""
+        return max(0, self.most - self.others)
+
+    @property
+    def over(self) -> int:
+        """By how much it is too much. What was taken before a bound was lowered stays; only more of it is
+        too much."""
+        return max(0, self.others + self.asked - self.most) if self.asked > self.own else 0
 
 
 @dataclass(frozen=True)
@@ -100,6 +124,21 @@ def demand(spec: StackSpec) -> Amounts:
     )
 
 
+def of_spec(spec: StackSpec) -> Amounts:
+    """:func:`demand` of a spec as it was given, with the sizes that it leaves out filled in."""
+    return demand(sized(spec, size_stack(spec, None)))
+
+
+def of_stored(spec: object) -> Amounts:
+    """:func:`of_spec` of a spec as revisions and releases keep it."""
+    return of_spec(spec_from_json(spec))
+
+
+def larger(one: Amounts, other: Amounts) -> Amounts:
+    """Of each amount the larger one."""
+    return Amounts(**{name: max(getattr(one, name) or 0, getattr(other, name) or 0) for name in NAMES})
+
+
 def total(parts: Iterable[Amounts]) -> Amounts:
     """The sum of what several take."""
     sums = dict.fromkeys(NAMES, 0)
@@ -121,20 +160,25 @@ def left(quota: Amounts, used: Amounts) -> Amounts:
     )
 
 
-def require_within(quota: Amounts, used: Amounts, asked: Amounts, who: str, where: str) -> None:
-    """Raise :class:`OverQuota` where ``asked`` on top of ``used`` goes over a bound.
+def shares(quota: Amounts, others: Amounts, own: Amounts, asked: Amounts) -> list[Share]:
+    """What is asked of each bound that the quota sets."""
+    return [
+        Share(name, most, *(getattr(part, name) or 0 for part in (others, own, asked)))
+        for name in NAMES
+        if (most := getattr(quota, name)) is not None
+    ]
 
-    What was taken before a bound was lowered stays; only more of it is refused.
-    """
-    over = []
-    for name in NAMES:
-        most, has, more = getattr(quota, name), getattr(used, name) or 0, getattr(asked, name) or 0
-        if most is None or more <= 0 or has + more <= most:
-            continue
-        over.append(
-            f"{WORDS[name]}: it may use {words(name, most)}, {words(name, has)} are taken and this asks for "
-            f"{words(name, more)}, {words(name, has + more - most)} too much"
-        )
+
+def require_within(asked: Iterable[Share], who: str, where: str) -> None:
+    """Raise :class:`OverQuota` where one of the shares goes over its bound."""
+    over = [
+        f"{WORDS[one.name]}: it may use {words(one.name, one.most)}, "
+        f"{words(one.name, one.others + one.own)} are taken and this asks for "
+        f"{words(one.name, one.asked - one.own)}{' more' if one.own else ''}, "
+        f"{words(one.name, one.over)} too much"
+        for one in asked
+        if one.over
+    ]
     if over:
         raise OverQuota(
             f"The quota of {who} on {where} is too small. {'; '.join(over)}.",

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from deployments.commands import approvals
+from deployments.commands.quotas import settle_ended
 from deployments.ledger import queue, transitions
 from deployments.models import Deployment, Operation
 from deployments.observer import leases
@@ -90,6 +91,8 @@ def recover(now: datetime) -> dict[str, int]:
         if time.monotonic() > enough:
             break
         outcome = transitions.recover(operation_id, now=now)
+        if outcome == "failed":
+            settle_ended(Operation.objects.select_related("deployment", "release").get(pk=operation_id))
         if outcome:
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
             if outcome != "sent":

@@ -7,9 +7,9 @@ from django.utils import timezone
 
 from deployments.domain.actors import Actor
 from deployments.domain.errors import NotFound
-from deployments.domain.states import Approver, OperationState, Role
+from deployments.domain.states import Approver, OperationState
 from deployments.models import Approval
-from deployments.policies import may_approve
+from deployments.policies import NEEDS, Action, may_approve
 from deployments.selectors import scope
 
 
@@ -23,13 +23,20 @@ def approval_list(actor: Actor, *, open_only: bool = True) -> QuerySet[Approval]
     return rows.order_by("-asked_at")
 
 
-def waiting_for(actor: Actor) -> int:
-    """How many open requests the caller may decide about: the badge in the menu."""
+def waiting(actor: Actor, team_id: int | None = None) -> QuerySet[Approval]:
+    """Open requests that the caller may decide about, of one team where it is given."""
     rows = _open(Approval.objects.exclude(operation__actor_id=actor.user_id or 0))
+    if team_id:
+        rows = rows.filter(operation__team_id=team_id)
     if actor.admin:
-        return rows.count()
-    mine = [pk for pk, role in actor.roles.items() if role is Role.OWNER]
-    return rows.filter(approver=Approver.OWNER, operation__team_id__in=mine).count() if mine else 0
+        return rows
+    mine = [pk for pk, role in actor.roles.items() if role.rank >= NEEDS[Action.APPROVE].rank]
+    return rows.filter(approver=Approver.OWNER, operation__team_id__in=mine) if mine else rows.none()
+
+
+def waiting_for(actor: Actor) -> int:
+    """How many those are: the badge in the menu."""
+    return waiting(actor).count()
 
 
 def approval(actor: Actor, pk: int) -> Approval:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import Count, Q
-
 from deployments.domain.actors import Actor
-from deployments.domain.states import ACTIVE, EPHEMERAL, Health
+from deployments.domain.states import ACTIVE, EPHEMERAL
 from deployments.selectors import scope
 from deployments.selectors.approvals import waiting_for
+from deployments.selectors.attention import Tally
 
 
 @dataclass(frozen=True)
@@ -20,27 +19,17 @@ class ShellCounts:
     all_simulated: bool
 
 
-TROUBLE = (Health.FAILED, Health.MISSING, Health.DEGRADED)
-
-
-def shell_counts(actor: Actor) -> ShellCounts:
-    """Four queries, whatever the fleet's size."""
-    fleet = (
-        scope.deployments(actor)
-        .filter(removed_at=None)
-        .aggregate(all=Count("pk"), ill=Count("pk", filter=Q(health__in=TROUBLE)))
-    )
-    clusters = scope.clusters(actor).aggregate(
-        all=Count("pk", distinct=True), simulated=Count("pk", filter=Q(simulated=True), distinct=True)
-    )
-    running = scope.operations(actor).filter(state__in=ACTIVE).exclude(kind__in=EPHEMERAL).count()
+def shell_counts(actor: Actor, team_id: int | None, known: Tally) -> ShellCounts:
+    """One query beside those of the tally, which is narrowed to ``team_id`` as the pages are; another one for
+    the queue of approvals, which is not, where a team is chosen."""
+    running = scope.operations(actor).filter(state__in=ACTIVE).exclude(kind__in=EPHEMERAL)
     shown = {
-        "overview": fleet["ill"],
-        "deployments": fleet["all"],
-        "operations": running,
-        "approvals": waiting_for(actor),
+        "overview": known.needs,
+        "deployments": known.deployments,
+        "operations": (running.filter(team_id=team_id) if team_id else running).count(),
+        "approvals": waiting_for(actor) if team_id else known.asked,
     }
     return ShellCounts(
         shown={name: value for name, value in shown.items() if value},
-        all_simulated=bool(clusters["all"]) and clusters["all"] == clusters["simulated"],
+        all_simulated=bool(known.clusters) and known.clusters == known.simulated,
     )

@@ -132,11 +132,13 @@ def deployment_page(actor: Actor, pk: int) -> DeploymentPage:
     return DeploymentPage(
         deployment=deployment,
         release=deployment.releases.exclude(applied_at=None).first(),
-        newer=Revision.objects.filter(
+        newer=scope.revisions(actor)
+        .filter(
             profile_id=deployment.revision.profile_id,
             profile__archived_at=None,
             number__gt=deployment.revision.number,
-        ).first(),
+        )
+        .first(),
         under_way=list(
             with_progress(Operation.objects.filter(deployment=deployment, state__in=ACTIVE))
             .exclude(kind=OperationKind.CHECK_CHAT)
@@ -179,10 +181,10 @@ def release(actor: Actor, pk: int, number: int) -> tuple[Release, Release | None
     return found, rows.filter(number__lt=number).first()
 
 
-def revisions(deployment: Deployment) -> list[Revision]:
-    """What could be applied: the profile's revisions, newest first."""
-    rows = Revision.objects.filter(profile_id=deployment.revision.profile_id).select_related("created_by")
-    return list(rows[:REVISIONS_SHOWN])
+def revisions(actor: Actor, deployment: Deployment) -> list[Revision]:
+    """What could be applied: the revisions of its profile that the caller sees, newest first."""
+    rows = scope.revisions(actor).filter(profile_id=deployment.revision.profile_id)
+    return list(rows.select_related("created_by")[:REVISIONS_SHOWN])
 
 
 def scaled(deployment: Deployment) -> int | None:

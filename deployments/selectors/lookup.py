@@ -8,7 +8,7 @@ from django.db.models import Model, QuerySet
 
 from deployments.domain.actors import Actor
 from deployments.domain.errors import NotFound
-from deployments.models import Cluster, Deployment, Operation, Profile, Team
+from deployments.models import Cluster, Deployment, Operation, Profile, Revision, Team
 from deployments.selectors import scope
 
 M = TypeVar("M", bound=Model)
@@ -33,11 +33,15 @@ def profile(actor: Actor, pk: int) -> Profile:
     return one(scope.profiles(actor).select_related("team", "origin__profile"), "profile", pk=pk)
 
 
+def revision(actor: Actor, pk: int) -> Revision:
+    return one(scope.revisions(actor).select_related("profile__team", "created_by"), "revision", pk=pk)
+
+
 def deployment(actor: Actor, pk: int) -> Deployment:
     rows = scope.deployments(actor).select_related("team", "cluster", "revision__profile")
     return one(rows, "deployment", pk=pk)
 
 
 def operation(actor: Actor, pk: int) -> Operation:
-    rows = scope.operations(actor).select_related("team", "cluster", "deployment", "release")
+    rows = scope.operations(actor).select_related("team", "cluster", "deployment", "release", "approval")
     return one(rows, "operation", pk=pk)

@@ -8,10 +8,10 @@ from django.db.models import Prefetch, Q, QuerySet
 from django.utils import timezone
 
 from deployments.domain.actors import Actor
-from deployments.domain.states import ACTIVE, CHANGING, EPHEMERAL, OperationState
+from deployments.domain.states import ACTIVE, CHANGING, EPHEMERAL, OperationKind, OperationState
 from deployments.ledger.transitions import active_change
 from deployments.models import Operation, OperationLog, OperationStep, PullProgress, PullWaiter
-from deployments.policies import Action, may
+from deployments.policies import Action, may, needed_to_repeat
 from deployments.selectors import lookup, scope
 
 LOG_SHOWN = 200
@@ -140,7 +140,8 @@ def may_retry(actor: Actor, operation: Operation) -> bool:
         return False
     if deployment.removed_at is not None or active_change(deployment.pk) is not None:
         return False
-    return may(actor, Action.RETRY, operation.team_id)
+    needed = needed_to_repeat(OperationKind(operation.kind), operation.request)
+    return all(may(actor, action, operation.team_id) for action in needed)
 
 
 def whole_log(actor: Actor, pk: int) -> tuple[Operation, list[OperationLog]]:

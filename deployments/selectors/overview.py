@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 
-from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
-from django.utils import timezone
+from django.db.models import Count
 
 from deployments.domain.actors import Actor
-from deployments.domain.states import ACTIVE, CHANGING, EPHEMERAL, Health, OperationKind, OperationState
-from deployments.models import AuditEntry, Cluster, Deployment, Operation
+from deployments.domain.states import ACTIVE, EPHEMERAL, Health, OperationKind
+from deployments.models import Approval, AuditEntry, Cluster, Deployment, Operation
 from deployments.selectors import scope
-from deployments.selectors.counts import TROUBLE
+from deployments.selectors.approvals import waiting
+from deployments.selectors.attention import Tally, failed, ill, present, silent
 from deployments.selectors.operations import with_progress
 
-FAILED_SHOWN_FOR = timedelta(days=1)
 ATTENTION_SHOWN = 20
 RUNNING_SHOWN = 8
 CHANGES_SHOWN = 8
@@ -25,6 +23,7 @@ CHANGES_SHOWN = 8
 class Attention:
     """What needs somebody, worst first, each list cut; ``total`` counts all of it."""
 
+    requests: list[Approval]
     deployments: list[Deployment]
     operations: list[Operation]
     clusters: list[Cluster]
@@ -43,40 +42,39 @@ class Start:
 
 def health_counts(actor: Actor, team_id: int | None) -> dict[Health, int]:
     """How many installed deployments are in each health, zeros included; one query."""
-    rows = _present(actor, team_id).order_by().values_list("health").annotate(n=Count("pk"))
+    rows = present(actor, team_id).order_by().values_list("health").annotate(n=Count("pk"))
     found = dict(rows)
     return {health: found.get(health.value, 0) for health in Health}
 
 
-def start(actor: Actor, team_id: int | None) -> Start:
-    """Three queries."""
-    clusters = scope.clusters(actor).aggregate(
-        all=Count("pk", distinct=True), simulated=Count("pk", filter=Q(simulated=True), distinct=True)
-    )
+def start(actor: Actor, team_id: int | None, known: Tally) -> Start:
+    """One query beside what the tally knows."""
     profiles = scope.profiles(actor).filter(archived_at=None)
     return Start(
-        clusters=clusters["all"],
-        simulated=clusters["simulated"],
+        clusters=known.clusters,
+        simulated=known.simulated,
         profiles=(profiles.filter(team_id=team_id) if team_id else profiles).count(),
-        deployments=_present(actor, team_id).count(),
+        deployments=known.deployments,
     )
 
 
-def attention(actor: Actor, team_id: int | None) -> Attention:
-    """Ill deployments, changes that failed within a day and were not done better since, clusters that
-    do not answer. A deployment that is ill already is not listed a second time for its failed change."""
-    ill = _present(actor, team_id).filter(health__in=TROUBLE).select_related("team", "cluster")
+def attention(actor: Actor, team_id: int | None, total: int) -> Attention:
+    """The worst of what :func:`deployments.selectors.attention.tally` counted, which is the ``total``."""
+    sick = ill(actor, team_id).select_related("team", "cluster")
     # What the page does not show is long, and would be decoded for each row.
-    ill = ill.defer("demand", "health_evidence", "probes", "cluster__credential")
-    failed = _failed(actor, team_id)
-    silent = scope.clusters(actor).exclude(last_error="")
+    sick = sick.defer("demand", "health_evidence", "probes", "cluster__credential")
+    changes_failed = failed(actor, team_id).select_related("team", "cluster", "deployment")
+    asked = waiting(actor, team_id).select_related(
+        "operation__team", "operation__cluster", "operation__deployment"
+    )
     return Attention(
+        requests=list(asked.order_by("asked_at")[:ATTENTION_SHOWN]),
         deployments=sorted(
-            ill.order_by("health_since")[:ATTENTION_SHOWN], key=lambda row: Health(row.health).badness
+            sick.order_by("health_since")[:ATTENTION_SHOWN], key=lambda row: Health(row.health).badness
         ),
-        operations=list(failed.select_related("team", "cluster", "deployment")[:ATTENTION_SHOWN]),
-        clusters=list(silent[:ATTENTION_SHOWN]),
-        total=ill.count() + failed.count() + silent.count(),
+        operations=list(changes_failed[:ATTENTION_SHOWN]),
+        clusters=list(silent(actor)[:ATTENTION_SHOWN]),
+        total=total,
     )
 
 
@@ -102,26 +100,3 @@ def changes(actor: Actor, team_id: int | None) -> list[AuditEntry]:
     # Who signed in, and what an operation notes by itself, changed nothing that a reader looks for here.
     rows = rows.exclude(action="release.make").exclude(action__startswith="session.")
     return list(rows[:CHANGES_SHOWN])
-
-
-def _present(actor: Actor, team_id: int | None) -> QuerySet[Deployment]:
-    rows = scope.deployments(actor).filter(removed_at=None)
-    return rows.filter(team_id=team_id) if team_id else rows
-
-
-def _failed(actor: Actor, team_id: int | None) -> QuerySet[Operation]:
-    newest = (
-        Operation.objects.filter(deployment_id=OuterRef("deployment_id"), kind__in=CHANGING)
-        .order_by("-pk")
-        .values("pk")[:1]
-    )
-    rows = scope.operations(actor).filter(
-        state=OperationState.FAILED,
-        kind__in=CHANGING,
-        finished_at__gte=timezone.now() - FAILED_SHOWN_FOR,
-        deployment__removed_at=None,
-        deployment__isnull=False,
-    )
-    rows = rows.annotate(newest=Subquery(newest)).filter(pk=F("newest"))
-    rows = rows.exclude(deployment__health__in=TROUBLE)
-    return rows.filter(team_id=team_id) if team_id else rows

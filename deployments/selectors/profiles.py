@@ -8,7 +8,7 @@ from operator import or_
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Count, OuterRef, Prefetch, Q, Subquery
+from django.db.models import Count, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from deployments.domain.actors import Actor
@@ -32,6 +32,8 @@ class ProfilePage:
     may_archive: bool
     may_install: bool
     may_share: bool
+    origin_seen: bool
+    """Whether the caller may see the profile that it was copied from, and so its name."""
 
     @property
     def latest(self) -> Revision:
@@ -50,20 +52,21 @@ def profile_list(
     if text:
         rows = rows.filter(Q(name__icontains=text) | Q(description__icontains=text))
     down, key = ("-" if sort.startswith("-") else ""), sort.removeprefix("-")
-    asked = _of_each()
+    asked = _of_each(Revision.objects.all())
     # All profiles are looked at for the order: only what it goes by is worked out for all of them.
     ordered = rows.annotate(**{key: asked[key]} if key in asked else {})
     found = Paginator(
         ordered.order_by(down + SORTS.get(key, "name"), "pk").values_list("pk", flat=True), PER_PAGE
     ).get_page(page)
+    asked = _of_each(scope.revisions(actor))
     shown = Profile.objects.select_related("team").annotate(**asked).in_bulk(list(found.object_list))
     rows_of_page = [shown[pk] for pk in found.object_list if pk in shown]
     return Page(rows_of_page, found.number, found.paginator)
 
 
-def _of_each() -> dict[str, Any]:
+def _of_each(revisions: QuerySet[Revision]) -> dict[str, Any]:
     """What a list says of each profile beside its own columns."""
-    newest = Revision.objects.filter(profile=OuterRef("pk")).order_by("-number")
+    newest = revisions.filter(profile=OuterRef("pk")).order_by("-number")
     running = (
         Deployment.objects.filter(revision__profile=OuterRef("pk"), removed_at=None)
         .order_by()
@@ -83,7 +86,9 @@ def profile_page(actor: Actor, pk: int) -> ProfilePage:
     profile = lookup.profile(actor, pk)
     running = Q(deployments__removed_at=None, deployments__isnull=False)
     revisions = (
-        profile.revisions.select_related("created_by")
+        scope.revisions(actor)
+        .filter(profile=profile)
+        .select_related("created_by")
         .annotate(used=Count("deployments", filter=running))
         .order_by("-number")
     )
@@ -101,13 +106,16 @@ def profile_page(actor: Actor, pk: int) -> ProfilePage:
         may_archive=may(actor, Action.ARCHIVE_PROFILE, profile.team_id),
         may_install=bool(installing_teams(actor, profile)),
         may_share=may(actor, Action.SHARE_PROFILE, profile.team_id),
+        origin_seen=profile.origin is not None
+        and scope.profiles(actor).filter(pk=profile.origin.profile_id).exists(),
     )
 
 
 def revision(actor: Actor, profile_id: int, number: int | None = None) -> Revision:
     """A revision of a profile, the newest one without a number. Raises :class:`NotFound`."""
     profile = lookup.profile(actor, profile_id)
-    rows = profile.revisions.select_related("profile__team", "created_by").order_by("-number")
+    rows = scope.revisions(actor).filter(profile=profile).order_by("-number")
+    rows = rows.select_related("profile__team", "created_by")
     found = (rows if number is None else rows.filter(number=number)).first()
     if found is None:
         raise NotFound("There is no such revision.")
@@ -116,11 +124,7 @@ def revision(actor: Actor, profile_id: int, number: int | None = None) -> Revisi
 
 def revision_by_id(actor: Actor, pk: int) -> Revision:
     """A revision by its own id. Raises :class:`NotFound`."""
-    rows = Revision.objects.filter(pk=pk, profile__in=scope.profiles(actor))
-    found = rows.select_related("profile__team", "created_by").first()
-    if found is None:
-        raise NotFound("There is no such revision.")
-    return found
+    return lookup.revision(actor, pk)
 
 
 def installable(actor: Actor, team: int | None = None) -> list[Profile]:

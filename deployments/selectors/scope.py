@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db.models import Q, QuerySet
 
 from deployments.domain.actors import Actor
-from deployments.models import Cluster, Deployment, Operation, Profile, ProfileShare, Team
+from deployments.models import Cluster, Deployment, Operation, Profile, ProfileShare, Release, Revision, Team
 
 
 def teams(actor: Actor) -> QuerySet[Team]:
@@ -32,6 +32,25 @@ def profiles(actor: Actor) -> QuerySet[Profile]:
     running = Deployment.objects.filter(removed_at=None, team_id__in=actor.roles).values("revision__profile")
     return Profile.objects.filter(
         Q(team_id__in=actor.roles) | Q(catalog_at__isnull=False) | Q(pk__in=shared) | Q(pk__in=running)
+    )
+
+
+def revisions(actor: Actor) -> QuerySet[Revision]:
+    """Revisions of the profiles of the caller's teams, shared with them or in the catalog. Of a profile that
+    only runs for them still, those that run: what was saved after a sharing ended is not theirs to read."""
+    if actor.sees_everything:
+        return Revision.objects.all()
+    shared = ProfileShare.objects.filter(team_id__in=actor.roles).values("profile")
+    running = Deployment.objects.filter(removed_at=None, team_id__in=actor.roles).values("revision")
+    applied = Release.objects.filter(
+        deployment__removed_at=None, deployment__team_id__in=actor.roles, applied_at__isnull=False
+    ).values("revision")
+    return Revision.objects.filter(
+        Q(profile__team_id__in=actor.roles)
+        | Q(profile__catalog_at__isnull=False)
+        | Q(profile__in=shared)
+        | Q(pk__in=running)
+        | Q(pk__in=applied)
     )
 
 

@@ -40,8 +40,8 @@ def share_page(actor: Actor, pk: int) -> SharePage:
 
 
 def batch(actor: Actor, pk: int) -> Batch:
-    """A batch with those of its operations that the caller sees. Raises :class:`NotFound` where he sees
-    none of them and did not begin it."""
+    """A batch with those of its operations, and of what was left out, that the caller sees. Raises
+    :class:`NotFound` where he sees none of the operations and did not begin it."""
     visible = scope.operations(actor).select_related("deployment__cluster", "team").order_by("pk")
     found = (
         Batch.objects.select_related("revision__profile", "actor")
@@ -51,6 +51,10 @@ def batch(actor: Actor, pk: int) -> Batch:
     )
     if found is None or not (found.seen or found.actor_id == actor.user_id or actor.sees_everything):
         raise NotFound("There is no such batch.")
+    if not actor.sees_everything:
+        left_out = [entry["deployment"] for entry in found.left_out]
+        mine = set(scope.deployments(actor).filter(pk__in=left_out).values_list("pk", flat=True))
+        found.left_out = [entry for entry in found.left_out if entry["deployment"] in mine]
     return found
 
 

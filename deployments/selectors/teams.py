@@ -8,18 +8,19 @@ from datetime import datetime
 from typing import cast
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from deployments.domain.actors import Actor
-from deployments.domain.states import Role
+from deployments.domain.states import Role, SiteRole
 from deployments.domain.subjects import Subject
 from deployments.models import ClusterGrant, Deployment, Invitation, Membership, Team, User
-from deployments.policies import Action, may, require
+from deployments.policies import NEEDS, Action, may, require
 from deployments.selectors import lookup, scope
 
 PER_PAGE = 50
+INVITING = [role for role in Role if role.rank >= NEEDS[Action.MANAGE_TEAM].rank]
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,15 @@ def user_list(actor: Actor, *, text: str = "", page: str | int | None = 1) -> Pa
 
 
 def open_invitations(*, now: datetime | None = None) -> QuerySet[Invitation]:
-    """Those that can still be accepted."""
-    return Invitation.objects.filter(accepted_at=None, revoked_at=None, expires_at__gt=now or timezone.now())
+    """Those that can still be accepted. One whose maker may not invite any more cannot: else a link kept
+    back would be a way in again for whoever was put out."""
+    rows = Invitation.objects.filter(accepted_at=None, revoked_at=None, expires_at__gt=now or timezone.now())
+    owns = Membership.objects.filter(
+        team=OuterRef("team"), user=OuterRef("created_by"), role__in=INVITING, user__is_active=True
+    )
+    admins = User.objects.filter(is_active=True).filter(Q(is_superuser=True) | Q(site_role=SiteRole.ADMIN))
+    by_program = Q(created_by=None)
+    return rows.filter(by_program | Q(created_by__in=admins) | Exists(owns))
 
 
 def site_invitations(actor: Actor, *, now: datetime | None = None) -> Sequence[Invitation]:

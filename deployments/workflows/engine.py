@@ -18,6 +18,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
+from deployments.commands.quotas import settle_ended
 from deployments.commands.subjects import of_deployment, of_operation
 from deployments.domain.actors import PILOTHOUSE, Actor
 from deployments.domain.errors import PilothouseError
@@ -203,6 +204,7 @@ def _failed(hold: Hold, operation: Operation, step: Step, error: PilothouseError
     progress.end_step(hold.claim, operation.step, StepState.FAILED, error.sentence)
     with transaction.atomic():
         transitions.finish(hold.claim, OperationState.FAILED, error.sentence, error=error)
+        settle_ended(operation)
         if operation.kind not in EPHEMERAL:
             _audit_end(operation, Outcome.FAILED, error.sentence)
     return False
@@ -210,7 +212,9 @@ def _failed(hold: Hold, operation: Operation, step: Step, error: PilothouseError
 
 def _cancel(hold: Hold, operation: Operation, step: Step, by: str) -> None:
     progress.end_step(hold.claim, operation.step, StepState.CANCELLED, f"cancelled by {by}")
-    transitions.finish(hold.claim, OperationState.CANCELLED, f"cancelled by {by}")
+    with transaction.atomic():
+        transitions.finish(hold.claim, OperationState.CANCELLED, f"cancelled by {by}")
+        settle_ended(operation)
 
 
 def _succeed(hold: Hold, operation: Operation) -> None:

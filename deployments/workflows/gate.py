@@ -7,6 +7,7 @@ from deployments.domain.findings import blocking
 from deployments.domain.states import FindingLevel
 from deployments.gateways.kubernetes import ClusterClient
 from deployments.ledger import transitions
+from deployments.selectors.quotas import standing
 from deployments.workflows import preflight
 from deployments.workflows.engine import Done, Run
 from deployments.workflows.stack import Stack
@@ -22,6 +23,7 @@ def gate(run: Run, client: ClusterClient, stack: Stack, *, create_namespace: boo
         create_namespace=create_namespace,
         simulated=run.cluster.simulated,
         pulse=run.hold.check,
+        standing=standing(run.deployment.team_id, run.cluster.pk, run.deployment),
     )
     problems = blocking(report.findings, anyway=asked)
     if problems:

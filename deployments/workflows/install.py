@@ -9,6 +9,7 @@ import time
 from django.utils import timezone
 
 from deployments.commands.pulls import ensure_pull
+from deployments.commands.quotas import settle
 from deployments.domain.errors import (
     ClusterError,
     ModelError,
@@ -21,6 +22,7 @@ from deployments.gateways.kubernetes.applyset import read_parent
 from deployments.models import Deployment, Operation, Release
 from deployments.workflows.access import client_for
 from deployments.workflows.applying import apply_all, prune
+from deployments.workflows.approval import require_agreed
 from deployments.workflows.chat import generated_token
 from deployments.workflows.engine import Done, Run, Wait, age, on_behalf_of
 from deployments.workflows.gate import gate
@@ -44,6 +46,7 @@ def apply(run: Run) -> Done:
     """Write the release, then apply its objects in order and clear away what left the manifests."""
     client, deployment, release = _client(run), run.deployment, release_of(run)
     stack = stack_of(run)
+    require_agreed(run)
     read_parent(client, stack.apply_set)  # refuses another's before anything is written
     began = time.monotonic()
     applied = apply_all(run, client, stack)
@@ -51,6 +54,7 @@ def apply(run: Run) -> Done:
     took = time.monotonic() - began
     now = timezone.now()
     Release.objects.filter(pk=release.pk, applied_at=None).update(applied_at=now)
+    settle(deployment)
     Deployment.objects.filter(pk=deployment.pk, probe_due_at=None).update(probe_due_at=now)
     words = f"{len(applied)} objects in {took:.1f} s, release {release.number}, digest {release.digest[:8]}"
     if pruned:

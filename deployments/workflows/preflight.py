@@ -11,7 +11,9 @@ from deployments.domain.findings import Finding, worst_first
 from deployments.domain.sizing import library_bytes
 from deployments.domain.spec import StorageMode
 from deployments.gateways.kubernetes import ClusterClient
+from deployments.selectors.quotas import Standing
 from deployments.workflows.checks.gpus import gpus
+from deployments.workflows.checks.granted import granted
 from deployments.workflows.checks.ingress import ingress
 from deployments.workflows.checks.levels import FAIL, WARN
 from deployments.workflows.checks.limits import limits
@@ -41,12 +43,19 @@ Pulse = Callable[[], None]
 
 
 def report(
-    client: ClusterClient, stack: Stack, *, create_namespace: bool, simulated: bool, pulse: Pulse
+    client: ClusterClient,
+    stack: Stack,
+    *,
+    create_namespace: bool,
+    simulated: bool,
+    pulse: Pulse,
+    standing: Standing | None,
 ) -> Report:
-    """Every check. Raises a :class:`ClusterError` only where the cluster does not answer at all; a right
-    that is missing for a check makes it "cannot tell". ``pulse`` is called every now and then and may
-    raise to stop."""
-    found: list[Finding] = list(version(client))
+    """Every check; ``standing`` is that of the team for which it is.
+
+    Raises a :class:`ClusterError` only where the cluster does not answer at all; a right that is missing for
+    a check makes it "cannot tell". ``pulse`` is called every now and then and may raise to stop."""
+    found: list[Finding] = [*version(client), *granted(standing, stack.spec)]
     live = namespace(client, stack, create_namespace, found)
     found += rights(client, stack, make_namespace=create_namespace and live is None, pulse=pulse)
     if live is not None:
@@ -64,10 +73,13 @@ def report(
     return Report(worst_first(found), fit)
 
 
-def cluster_report(client: ClusterClient, stack: Stack, *, simulated: bool, pulse: Pulse) -> Report:
-    """What concerns the cluster alone: would a stack of this size find what it needs. Its name and
-    namespace mean nothing. Raises as :func:`report` does."""
-    found: list[Finding] = [*version(client), *rights(client, stack, make_namespace=True, pulse=pulse)]
+def cluster_report(
+    client: ClusterClient, stack: Stack, *, simulated: bool, pulse: Pulse, standing: Standing | None
+) -> Report:
+    """What concerns the cluster and the team's part of it: would a stack of this size find what it needs.
+    Its name and namespace mean nothing. Raises as :func:`report` does."""
+    found: list[Finding] = [*version(client), *granted(standing, stack.spec)]
+    found += rights(client, stack, make_namespace=True, pulse=pulse)
     existing = stack.spec.storage.mode is StorageMode.EXISTING
     fit = _cluster_wide(
         client,

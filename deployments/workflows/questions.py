@@ -21,6 +21,7 @@ from deployments.gateways.kubernetes import ClusterClient, ObjectRef
 from deployments.manifests.masking import mask_secrets
 from deployments.manifests.types import Manifest
 from deployments.models import Revision
+from deployments.selectors.quotas import standing
 from deployments.workflows import preflight as checks
 from deployments.workflows.access import client_for
 from deployments.workflows.engine import Done, Run
@@ -33,15 +34,25 @@ SERVER_SIDE = ("managedFields", "resourceVersion", "generation", "uid", "creatio
 def preflight(run: Run) -> Done:
     """The findings, also when the cluster cannot be asked: that is the first of them."""
     client, request, simulated = client_for(run.cluster), run.operation.request, run.cluster.simulated
+    may = standing(run.operation.team_id, run.cluster.pk, run.operation.deployment)
     try:
         if request.get("cluster_only"):
             spec = spec_from_json(request["spec"])
             report = checks.cluster_report(
-                client, _nowhere(spec, request["namespace"]), simulated=simulated, pulse=run.hold.check
+                client,
+                _nowhere(spec, request["namespace"]),
+                simulated=simulated,
+                pulse=run.hold.check,
+                standing=may,
             )
         else:
             report = checks.report(
-                client, _stack(run), create_namespace=True, simulated=simulated, pulse=run.hold.check
+                client,
+                _stack(run),
+                create_namespace=True,
+                simulated=simulated,
+                pulse=run.hold.check,
+                standing=may,
             )
     except (ClusterUnreachable, CredentialRefused) as error:
         report = checks.answered_nothing(error)

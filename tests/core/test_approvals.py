@@ -12,11 +12,11 @@ from django.utils import timezone
 
 from deployments.commands.approvals import decide, expire
 from deployments.commands.install import install, upgrade
-from deployments.commands.operations import cancel
+from deployments.commands.operations import cancel, retry
 from deployments.commands.profiles import create_profile, save_revision
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, Denied, InvalidInput, NotFound
-from deployments.domain.spec import ChatSpec, ServerSpec, StackSpec
+from deployments.domain.spec import ChatSpec, GpuVendor, ServerSpec, StackSpec
 from deployments.domain.states import Approver, OperationState, Role
 from deployments.models import (
     Approval,
@@ -25,11 +25,14 @@ from deployments.models import (
     ClusterGrant,
     Deployment,
     Operation,
+    OwnedObject,
     Release,
     Team,
     User,
 )
 from deployments.selectors.approvals import approval_list, may_decide, waiting_for
+from deployments.workflows import install as install_steps
+from deployments.workflows.engine import Run
 from tests.core.conftest import connected, member
 from tests.factories import make_team
 from tests.sandbox_server import RunningSandbox, running_sandbox
@@ -96,11 +99,47 @@ def test_what_was_altered_after_the_yes_is_not_applied(
 ) -> None:
     operation = ask(owner, asker, team, cluster, "altered")
     decide(owner, approval_id=Approval.objects.get().pk, approve=True)
-    Release.objects.update(digest="0" * 64)
+    release = Release.objects.get()
+    release.manifests[-1]["metadata"]["labels"]["altered"] = "yes"  # and its digest is left as it was
+    release.save()
     operation = work_off(operation)
     assert operation.state == OperationState.FAILED
     assert "not what was agreed to" in operation.failure
     assert objects(world, "altered") == []
+
+
+def test_what_was_altered_right_before_the_apply_is_not_applied(
+    owner: Actor, asker: Actor, team: Team, cluster: Cluster, world: RunningSandbox, monkeypatch
+) -> None:
+    operation = ask(owner, asker, team, cluster, "late-change")
+    decide(owner, approval_id=Approval.objects.get().pk, approve=True)
+    release_of = install_steps.release_of
+
+    def altering(run: Run) -> Release:
+        release = release_of(run)
+        release.manifests[-1]["metadata"]["labels"]["altered"] = "yes"
+        return release
+
+    monkeypatch.setattr(install_steps, "release_of", altering)
+    operation = work_off(operation)
+    assert operation.state == OperationState.FAILED
+    assert "not what was agreed to" in operation.failure
+    assert operation.steps.get(name="approval").state == "done"
+    assert objects(world, "late-change") == []
+
+
+def test_a_smaller_request_than_the_threshold_needs_no_yes_whatever_was_there(
+    owner: Actor, asker: Actor, team: Team, cluster: Cluster
+) -> None:
+    ClusterGrant.objects.update(approver=Approver.NOBODY, approve_over_gpus=1)
+    revision = create_profile(owner, team_id=team.pk, name="shrinks", spec=NO_CHAT)
+    first = install(asker, revision_id=revision.pk, cluster_id=cluster.pk, namespace="shrinks", name="r1")
+    assert work_off(first).state == OperationState.SUCCEEDED
+    deployment = Deployment.objects.get()
+    Deployment.objects.update(demand={**deployment.demand, "gpus": 8})
+    ClusterGrant.objects.update(approver=Approver.OWNER)
+    again = upgrade(asker, deployment_id=deployment.pk, revision_id=revision.pk)
+    assert work_off(again).state == OperationState.SUCCEEDED
 
 
 def test_nobody_agrees_to_his_own_request(owner: Actor, team: Team, cluster: Cluster, admin: Actor) -> None:
@@ -174,6 +213,26 @@ def test_only_large_requests_need_a_yes(owner: Actor, asker: Actor, team: Team, 
     assert not Approval.objects.exists()
 
 
+def test_asking_again_after_a_cancelled_request_asks_again(
+    owner: Actor, asker: Actor, team: Team, cluster: Cluster, world: RunningSandbox
+) -> None:
+    """What a request had reserved is given back when it is cancelled, so that is not what the threshold
+    goes by."""
+    ClusterGrant.objects.update(approve_over_gpus=1)
+    revision = create_profile(owner, team_id=team.pk, name="grows", spec=NO_CHAT)
+    first = install(asker, revision_id=revision.pk, cluster_id=cluster.pk, namespace="grows", name="r1")
+    assert work_off(first).state == OperationState.SUCCEEDED
+    large = replace(NO_CHAT, server=ServerSpec(gpu_vendor=GpuVendor.NVIDIA, gpu_count=2))
+    newer = save_revision(owner, profile_id=revision.profile_id, based_on=1, spec=large)
+    asked = upgrade(asker, deployment_id=Deployment.objects.get().pk, revision_id=newer.pk, anyway=True)
+    work_off(asked, until=OperationState.AWAITING_APPROVAL)
+    cancel(asker, operation_id=asked.pk)
+    assert Deployment.objects.get().demand["gpus"] == 0
+    again = work_off(retry(asker, operation_id=asked.pk), until=OperationState.AWAITING_APPROVAL)
+    assert again.state == OperationState.AWAITING_APPROVAL
+    assert again.approval.decided_at is None
+
+
 def test_a_cancelled_request_is_closed(owner: Actor, asker: Actor, team: Team, cluster: Cluster) -> None:
     operation = ask(owner, asker, team, cluster, "cancelled")
     cancel(asker, operation_id=operation.pk)
@@ -181,6 +240,23 @@ def test_a_cancelled_request_is_closed(owner: Actor, asker: Actor, team: Team, c
     with pytest.raises(Conflict):
         decide(owner, approval_id=Approval.objects.get().pk, approve=True)
     assert not Deployment.objects.filter(removed_at=None).exists()
+
+
+def test_what_an_earlier_try_left_on_the_cluster_is_not_forgotten(
+    owner: Actor, asker: Actor, team: Team, cluster: Cluster
+) -> None:
+    operation = ask(owner, asker, team, cluster, "half-way")
+    deployment = Deployment.objects.get()
+    OwnedObject.objects.create(
+        deployment=deployment,
+        api_version="apps/v1",
+        kind="StatefulSet",
+        namespace="half-way",
+        name="r1-server",
+    )
+    cancel(asker, operation_id=operation.pk)
+    deployment.refresh_from_db()
+    assert deployment.removed_at is None, "else its pods would run on and count for nobody"
 
 
 def test_nobody_in_time_is_a_no(owner: Actor, asker: Actor, team: Team, cluster: Cluster) -> None:

@@ -27,7 +27,7 @@ from deployments.domain.spec import (
     StorageSpec,
 )
 from deployments.domain.states import OperationState, Queue, Role
-from deployments.models import AuditEntry, Cluster, Operation, Team
+from deployments.models import AuditEntry, Cluster, ClusterGrant, Operation, Team
 from deployments.workflows.engine import run_operation
 from deployments.workflows.plans import PLANS
 from tests.core.conftest import connected, member
@@ -355,6 +355,42 @@ def test_an_old_driver_is_a_problem_and_an_unknown_one_is_not(plot: Plot, ask: A
     assert found["driver"]["level"] == "cannot_tell"
     assert "nvidia-smi --query-gpu=driver_version --format=csv" in found["driver"]["remedy"]
     assert "nvcc --version" in found["driver"]["remedy"]
+
+
+# -- what the team's grant allows ---------------------------------------------------------------------
+
+
+def test_the_teams_quota_is_told_wherever_a_preflight_is_asked(
+    plot: Plot, ask: Ask, owner: Actor, team: Team, cluster: Cluster
+) -> None:
+    plot.node("a", gpu=8, labels=DRIVER)
+    ClusterGrant.objects.update(quota={"gpus": 3}, image_registries=["registry.example.com"])
+    found = ask(gpus(4))
+    assert found["team_quota"]["level"] == "fail"
+    assert found["team_quota"]["evidence"] == "GPUs: asks for 4, 0 of 3 used, 3 left, 1 too much"
+    assert found["team_registries"]["level"] == "fail"
+
+    asked = preflight_cluster(owner, cluster_id=cluster.pk, spec=gpus(2), servers=2)
+    work_off(asked)
+    said = {finding["check"]: finding for finding in asked.result["findings"]}
+    assert said["team_quota"]["evidence"] == "GPUs: asks for 4, 0 of 3 used, 3 left, 1 too much"
+    assert said["team_quota"]["source"] == "the team's grant in Pilothouse"
+
+
+def test_a_quota_that_was_lowered_meanwhile_stops_the_apply(
+    plot: Plot, owner: Actor, team: Team, cluster: Cluster
+) -> None:
+    plot.node("a", gpu=8, labels=DRIVER)
+    revision = create_profile(owner, team_id=team.pk, name="four", spec=gpus(4))
+    operation = install(
+        owner, revision_id=revision.pk, cluster_id=cluster.pk, namespace="default", name="four"
+    )
+    ClusterGrant.objects.update(quota={"gpus": 3})
+    run_operation(operation.pk, "test", Queue.CONTROL, PLANS)
+    operation.refresh_from_db()
+    assert operation.state == OperationState.FAILED
+    assert "leaves too little" in operation.failure
+    assert "0 of 3 used, 3 left, 1 too much" in operation.failure_answered
 
 
 # -- the namespace, storage, version ------------------------------------------------------------------

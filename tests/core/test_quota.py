@@ -7,18 +7,25 @@ from dataclasses import replace
 
 import pytest
 from django.db import connections
+from django.utils import timezone
 
-from deployments.commands.install import install
-from deployments.commands.profiles import create_profile
-from deployments.commands.quotas import image_host
+from deployments.commands.install import install, upgrade
+from deployments.commands.operations import cancel, retry
+from deployments.commands.plans import STEPS
+from deployments.commands.profiles import create_profile, save_revision
+from deployments.commands.quotas import image_host, settle_ended
 from deployments.commands.scale import scale
 from deployments.domain.errors import InvalidInput
+from deployments.domain.findings import Finding
 from deployments.domain.quota import Amounts, OverQuota, demand, from_json, left, read_amount, words
 from deployments.domain.sizing import size_stack, sized
 from deployments.domain.spec import AutoscalingSpec, GpuVendor, ImageSpec, ModelSpec, StackSpec, StorageMode
-from deployments.domain.states import Role
-from deployments.models import ClusterGrant, Deployment
-from deployments.selectors.quotas import used
+from deployments.domain.states import FindingLevel, OperationKind, OperationState, Role
+from deployments.ledger import transitions
+from deployments.models import ClusterGrant, Deployment, Operation, Release, Revision
+from deployments.observer import timekeeper
+from deployments.selectors.quotas import standing, used
+from deployments.workflows.checks.granted import granted
 from tests import factories as make
 from tests.web import rows
 
@@ -156,3 +163,139 @@ def test_a_hundred_at_once_against_a_quota_of_ten(sent):
         outcomes = list(pool.map(attempt, range(100)))
     assert sum(outcomes) == 10
     assert Deployment.objects.count() == 10
+
+
+# -- a change that has not ended yet counts with the larger of before and after ---------------------------
+
+
+def applied(world: World, name: str = "r1") -> Deployment:
+    """A deployment whose install has succeeded."""
+    operation = world.install(name)
+    deployment = Deployment.objects.get(name=name)
+    rows.release(deployment, 1, [])
+    Operation.objects.filter(pk=operation.pk).update(state=OperationState.SUCCEEDED)
+    return deployment
+
+
+def change(world: World, spec: StackSpec) -> Revision:
+    latest = world.revision.profile.revisions.latest("number")
+    return save_revision(
+        world.who, profile_id=world.revision.profile_id, based_on=latest.number, spec=spec, note="change"
+    )
+
+
+@pytest.mark.django_db
+def test_asking_for_less_frees_nothing_before_it_is_applied():
+    world = World(quota={"gpus": 3})
+    deployment = applied(world)
+    smaller = upgrade(world.who, deployment_id=deployment.pk, revision_id=change(world, StackSpec()).pk)
+    with pytest.raises(OverQuota):
+        world.install("r2")
+    cancel(world.who, operation_id=smaller.pk)
+    with pytest.raises(OverQuota):
+        world.install("r2")
+    assert used(ClusterGrant.objects.get()).gpus == 2
+
+
+@pytest.mark.django_db
+def test_what_a_cancelled_change_had_reserved_is_free_again():
+    world = World(quota={"gpus": 4})
+    deployment = applied(world)
+    larger = change(world, replace(GPU, server=replace(GPU.server, gpu_count=4)))
+    operation = upgrade(world.who, deployment_id=deployment.pk, revision_id=larger.pk)
+    with pytest.raises(OverQuota):
+        world.install("r2")
+    cancel(world.who, operation_id=operation.pk)
+    world.install("r2")
+    # And beginning it again asks again, and does not go by what was reserved once.
+    with pytest.raises(OverQuota) as error:
+        retry(world.who, operation_id=operation.pk)
+    assert "2 too much" in error.value.sentence
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("at, counted", [("preflight", 2), ("apply", 4), ("ready", 4)])
+def test_a_failed_change_counts_with_what_may_be_on_the_cluster(at: str, counted: int):
+    world = World()
+    deployment = applied(world)
+    larger = change(world, replace(GPU, server=replace(GPU.server, gpu_count=4)))
+    operation = upgrade(world.who, deployment_id=deployment.pk, revision_id=larger.pk)
+    operation.step = STEPS[OperationKind.UPGRADE].index(at)
+    if at != "preflight":
+        operation.release = Release.objects.create(
+            deployment=deployment, number=2, revision=larger, spec=larger.spec, manifests=[], digest="0" * 64
+        )
+    settle_ended(operation)
+    assert used(ClusterGrant.objects.get()).gpus == counted
+
+
+@pytest.mark.django_db
+def test_what_a_change_had_reserved_whose_worker_died_is_free_again():
+    world = World()
+    deployment = applied(world)
+    larger = change(world, replace(GPU, server=replace(GPU.server, gpu_count=4)))
+    operation = upgrade(world.who, deployment_id=deployment.pk, revision_id=larger.pk)
+    assert used(ClusterGrant.objects.get()).gpus == 4
+    Operation.objects.filter(pk=operation.pk).update(
+        state=OperationState.RUNNING, recoveries=transitions.MAX_RECOVERIES, heartbeat_at=None
+    )
+    assert timekeeper.recover(timezone.now()) == {"failed": 1}
+    assert used(ClusterGrant.objects.get()).gpus == 2
+
+
+# -- the same as findings of a preflight -----------------------------------------------------------------
+
+
+def findings(world: World, spec: StackSpec, deployment: Deployment | None = None) -> dict[str, Finding]:
+    team = make.default_team()
+    return {one.check: one for one in granted(standing(team.pk, world.cluster.pk, deployment), spec)}
+
+
+@pytest.mark.django_db
+def test_a_preflight_says_what_is_asked_used_and_left():
+    world = World(quota={"gpus": 3, "memory": 2**40})
+    world.install()
+    found = findings(world, GPU)["team_quota"]
+    assert found.level == FindingLevel.FAIL
+    assert found.evidence == "GPUs: asks for 2, 2 of 3 used, 1 left, 1 too much"
+    assert not found.waivable, "the command refuses it whatever a person says"
+    found = findings(world, StackSpec())["team_quota"]
+    assert found.level == FindingLevel.PASS
+    assert found.evidence.startswith("GPUs: asks for 0, 2 of 3 used, 1 left; memory: asks for ")
+
+
+@pytest.mark.django_db
+def test_a_deployment_is_not_counted_against_itself():
+    world = World(quota={"gpus": 5})
+    deployment = applied(world)
+    applied(world, "r2")
+    found = findings(world, replace(GPU, server=replace(GPU.server, gpu_count=3)), deployment)["team_quota"]
+    assert (found.level, found.evidence) == (
+        FindingLevel.PASS,
+        "GPUs: asks for 3 instead of 2, 2 of 5 used by others, 3 left",
+    )
+    found = findings(world, replace(GPU, server=replace(GPU.server, gpu_count=4)), deployment)["team_quota"]
+    assert (found.level, "4 instead of 2, 2 of 5 used by others, 3 left, 1 too much" in found.evidence) == (
+        FindingLevel.FAIL,
+        True,
+    )
+    ClusterGrant.objects.update(quota={"gpus": 1})
+    assert findings(world, GPU, deployment)["team_quota"].level == FindingLevel.PASS, "no more than it has"
+
+
+@pytest.mark.django_db
+def test_registries_are_findings_with_a_remedy_each():
+    world = World(model_registries=["registry.example.com"], image_registries=["docker.io", "ghcr.io"])
+    found = findings(world, GPU)["team_registries"]
+    assert (found.level, found.field) == (FindingLevel.FAIL, "model")
+    assert "may not pull models from registry.ollama.ai" in found.title
+    assert found.evidence == "allowed: registry.example.com"
+    assert "registry.ollama.ai" in found.remedy
+    ClusterGrant.objects.update(model_registries=[])
+    assert findings(world, GPU)["team_registries"].level == FindingLevel.PASS
+    assert findings(world, GPU)["team_quota"].title.startswith("No quota")
+
+
+@pytest.mark.django_db
+def test_who_asks_for_no_team_is_told_of_no_quota():
+    assert list(granted(standing(None, 1, None), GPU)) == []

@@ -108,8 +108,7 @@ def test_another_address_does_not_get_in():
     _, token = invitations.invite_to_team(
         owner(team), team_id=team.pk, email="a@example.com", role=Role.OWNER
     )
-    stranger = make.make_user("stranger")
-    User.objects.filter(pk=stranger.pk).update(email="b@example.com")
+    stranger = make.vouch_for(make.make_user("stranger"), "b@example.com")
     with pytest.raises(Denied):
         invitations.accept_as_member(make.as_actor(stranger), token=token)
     assert not Membership.objects.filter(user=stranger).exists()
@@ -120,9 +119,8 @@ def test_another_address_does_not_get_in():
 def test_the_right_account_keeps_its_stronger_role():
     team = make.default_team()
     who = owner(team)
-    member = make.make_user("member")
-    User.objects.filter(pk=member.pk).update(email="M@example.com")
-    _, token = invitations.invite_to_team(who, team_id=team.pk, email="m@example.com", role=Role.MAINTAINER)
+    member = make.vouch_for(make.make_user("member"), "m@example.com")
+    _, token = invitations.invite_to_team(who, team_id=team.pk, email="M@example.com", role=Role.MAINTAINER)
     Membership.objects.create(team=team, user=member, role=Role.OWNER)
     invitations.accept_as_member(make.as_actor(member), token=token)
     assert Membership.objects.get(user=member).role == Role.OWNER

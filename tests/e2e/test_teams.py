@@ -125,11 +125,12 @@ def add_a_security_key(person: Page) -> None:
 def ask_for_too_much(person: Page) -> None:
     quick_choice(person, "7b")
     expect(person.get_by_role("main")).to_contain_text("left of the quota: 16Gi memory, 2 deployments")
-    to_the_review(person, "large")
-    person.get_by_role("button", name="Install large").click()
-    refused = person.get_by_text(f"The quota of {TEAM} on {CLUSTER} is too small.")
-    expect(refused).to_be_visible()
-    expect(person.get_by_role("main")).to_contain_text("this asks for 17Gi, 1Gi too much")
+    expect(person.get_by_role("main")).to_contain_text("This is 1Gi memory too much.")
+    ask_the_place(person, "large")
+    expect(person.get_by_text(f"The quota of {TEAM} on {CLUSTER} leaves too little")).to_be_visible()
+    said = "Memory: asks for 17Gi, 0 of 16Gi used, 16Gi left, 1Gi too much"
+    expect(person.get_by_role("main")).to_contain_text(said)
+    expect(person.get_by_role("button", name="Review what will happen")).to_have_count(0)
 
 
 def wait_for_a_yes(person: Page) -> None:
@@ -144,13 +145,18 @@ def wait_for_a_yes(person: Page) -> None:
 
 
 def to_the_review(person: Page, name: str) -> None:
+    ask_the_place(person, name)
+    person.get_by_role("button", name="Review what will happen").click()
+    expect(person).to_have_url(re.compile("/install/review"))
+
+
+def ask_the_place(person: Page, name: str) -> None:
+    """Until the findings of its preflight stand on the page."""
     choose(person, "cluster", CLUSTER)
     person.locator("[name=namespace]").fill("reading")
     person.locator("[name=name]").fill(name)
     person.get_by_role("button", name="Check the place").click()
     expect(person.locator("#preflight").get_by_text(re.compile(r"^\d+ pass$"))).to_be_visible()
-    person.get_by_role("button", name="Review what will happen").click()
-    expect(person).to_have_url(re.compile("/install/review"))
 
 
 def agree(admin: Page) -> None:

@@ -55,11 +55,10 @@ def deployment(revision: Revision, cluster: Cluster, name: str = "r1", **values:
         "health_sentence": "It answers.",
     }
     return Deployment.objects.create(
-        team=revision.profile.team,
         cluster=cluster,
         name=name,
         revision=revision,
-        **{**defaults, **values},
+        **{"team": revision.profile.team, **defaults, **values},
     )
 
 

@@ -22,7 +22,16 @@ from django.utils import timezone
 
 from deployments.commands.invitations import invite_to_team
 from deployments.domain.states import Approver, OperationKind, OperationState, Role, SiteRole
-from deployments.models import Approval, AuditEntry, Batch, ClusterGrant, ClusterNode, ProfileShare, User
+from deployments.models import (
+    Approval,
+    AuditEntry,
+    Batch,
+    ClusterGrant,
+    ClusterNode,
+    Operation,
+    ProfileShare,
+    User,
+)
 from tests import factories as make
 from tests.web import gpu_rows, rows
 
@@ -41,6 +50,7 @@ OPEN, IN, SITE, CLUSTER, NONE, ALLAUTH, AUDITORS = (
     "allauth",
     "auditors",
 )
+OWN = "own"  # whoever is signed in, and what is not his own does not exist
 V, OP, M, OW = Role.VIEWER, Role.OPERATOR, Role.MAINTAINER, Role.OWNER
 
 # name: (GET, POST)
@@ -123,18 +133,21 @@ ROUTES: dict[str, tuple[Any, Any]] = {
     "team_rename": (OW, OW),
     "team_invite": (NONE, OW),
     "team_add": (NONE, CLUSTER),
-    "team_leave": (NONE, "members"),
+    "team_leave": ("members", "members"),
     "team_member": (OW, OW),
     "team_remove": (OW, OW),
     "users": (SITE, NONE),
     "user_invite": (NONE, SITE),
     "user": (SITE, NONE),
     "user_site_role": (NONE, SITE),
+    "user_address": (NONE, SITE),
     "user_disable": (SITE, SITE),
     "user_enable": (NONE, SITE),
     "user_new_password": (NONE, SITE),
     "join": (OPEN, OPEN),
     "account": (IN, NONE),
+    "account_email": (IN, IN),
+    "account_confirm_email": (OWN, OWN),
     "audit": (IN, NONE),
     "audit_export": (AUDITORS, NONE),
     "audit_export_file": (NONE, AUDITORS),
@@ -166,7 +179,7 @@ STREAMS = {"live_stream", "deployment_logs_stream", "deployment_logs_text", "dep
 DOORS = {
     "account_login", "account_logout", "account_inactive", "account_signup", "account_reset_password",
     "account_reset_password_done", "account_reset_password_from_key", "account_reset_password_from_key_done",
-    "account_confirm_email", "account_email_verification_sent", "account_confirm_login_code",
+    "account_email_verification_sent", "account_confirm_login_code",
     "socialaccount_login_cancelled", "socialaccount_login_error", "socialaccount_signup",
     "mfa_authenticate",
 }  # fmt: skip
@@ -217,6 +230,7 @@ def make_world() -> World:
     held = {"models": [{"name": "deepseek-r1:1.5b", "size": 1}], "volume": "claim:a"}
     deployment = rows.deployment(rows.revision(team), cluster, probes={"pods": {"r1-server-0": held}})
     operation = rows.operation(deployment, OperationKind.UPGRADE, OperationState.FAILED)
+    Operation.objects.update(request={"revision": deployment.revision_id})
     rows.release(deployment, 1, [])
     pod = rows.seen(deployment, "Pod", "r1-server-0", {"phase": "Running"})
     invitation, token = invite_to_team(
@@ -255,6 +269,7 @@ def make_world() -> World:
         "user": {"pk": viewer.pk},
         "invitation": {"pk": invitation.pk},
         "join": {"token": token},
+        "account": {"key": "MQ:1"},
         "audit": {"sequence": entry.sequence},
     }
     queries = {"revision": deployment.revision_id, "cluster": cluster.pk}
@@ -277,6 +292,8 @@ def expected(rule: Any, who: str) -> set[str]:
         return {"sign in"}
     if rule == IN:
         return {"in"}
+    if rule == OWN:
+        return {"in", "404"}
     if who == "admin":
         return {"404"} if rule in ("members", "auditors or none yet") else {"in"}
     if rule == SITE:

@@ -25,7 +25,7 @@ from deployments.domain.spec import (
     Toleration,
 )
 from deployments.domain.states import Health, OperationKind, OperationState, Role
-from deployments.models import Deployment, Operation, OwnedObject, Team
+from deployments.models import ClusterGrant, Deployment, Operation, OwnedObject, Team
 from tests.factories import make_team
 from tests.web import rows
 from tests.web.reading import html
@@ -298,6 +298,20 @@ def test_a_newer_revision_is_offered_compared_and_applied(
     # a second one must wait for the first, and the page says for whom
     answer = signed_in.post(f"/deployments/{deployment.pk}/upgrade", {"revision": newer.pk})
     assert answer.status_code == 409 and "started by olga" in answer.content.decode()
+
+
+def test_too_much_for_the_quota_is_told_with_what_was_typed(
+    signed_in: Client, team: Team, deployment: Deployment
+) -> None:
+    ClusterGrant.objects.create(
+        team=team, cluster=deployment.cluster, namespaces=["*"], quota={"memory": 2**30}
+    )
+    given = {"revision": deployment.revision_id, "reason": "for the demo"}
+    answer = signed_in.post(f"/deployments/{deployment.pk}/upgrade", given)
+    page = answer.content.decode()
+    assert answer.status_code == 409
+    assert "too much" in page and "ask a site admin for a larger quota" in page
+    assert 'value="for the demo"' in page
 
 
 def test_a_reason_that_is_too_long_is_told_and_kept(signed_in: Client, deployment: Deployment) -> None:

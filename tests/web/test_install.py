@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from django.utils import timezone
 
 from deployments.domain.findings import Finding
 from deployments.domain.states import FindingLevel, OperationKind, OperationState, Role
-from deployments.models import Deployment, Operation, Profile
+from deployments.models import ClusterGrant, Deployment, Operation, Profile
 from tests import factories as make
 
 pytestmark = pytest.mark.django_db
@@ -30,6 +31,16 @@ def world(client: Client):
 
 def address(name: str, query: dict[str, Any]) -> str:
     return reverse(name, query=query)
+
+
+def test_the_place_says_what_is_left_and_what_is_too_much(client: Client, world):
+    page = address("install_place", {"revision": world["revision"].pk})
+    assert "too much" not in client.get(page).content.decode()
+    ClusterGrant.objects.update(quota={"gpus": 2, "memory": 4 * 2**30, "deployments": 1})
+    html = client.get(page).content.decode()
+    assert "left of the quota: 2 GPUs, 4Gi memory, 1 deployment" in html
+    # 8Gi for the server and some for the chat
+    assert "This is 5Gi memory too much." in html, re.findall("This is [^<]*", html)
 
 
 def ask_place(client: Client, world: dict[str, Any], **given: Any):

@@ -8,11 +8,14 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import oidc_provider_mock
 import pytest
+from allauth.account.models import EmailAddress
+from allauth.socialaccount.models import SocialAccount
 from django.test import Client
 from django.urls import reverse
 
 from deployments.domain.states import Outcome, Role, SiteRole
 from deployments.models import AuditEntry, Membership, User
+from deployments.selectors.addresses import holders
 from tests import factories as make
 from tests.web.identity_provider import CLIENT, Provider, private_key, running
 
@@ -165,16 +168,36 @@ def test_who_may_not_come_in_is_told_why(client: Client, provider: Provider, cla
 
 
 def test_an_account_of_that_address_is_not_taken_over(client: Client, provider: Provider):
-    mine = make.make_user("mine")
-    User.objects.filter(pk=mine.pk).update(email="Ada@example.com")
+    mine = make.vouch_for(make.make_user("mine"), "ada@example.com")
     assert "already" in sign_in(client, provider).content.decode()
     assert not signed_in(client)
     client.force_login(mine)
     began = client.post(reverse("oidc_login") + "?process=connect")
-    client.get(provider.authorize(began.url))
+    back = client.get(provider.authorize(began.url))
+    # A session alone, perhaps somebody else's, connects nothing: the password is asked for once more.
+    assert back.url == reverse("account_reauthenticate")
+    assert not SocialAccount.objects.exists()
+    client.post(back.url, {"password": make.PASSWORD})
+    assert SocialAccount.objects.get().user == mine
     client.logout()
     sign_in(client, provider)
     assert client.session["_auth_user_id"] == str(mine.pk)
+
+
+@pytest.mark.parametrize("typed", ["Ada@example.com", "ada@example.com"])
+def test_an_address_that_somebody_only_typed_is_in_nobodys_way(
+    client: Client, provider: Provider, typed: str
+):
+    squatter = make.make_user("squatter")
+    User.objects.filter(pk=squatter.pk).update(email=typed)
+    EmailAddress.objects.create(user=squatter, email=typed.lower(), verified=False)
+    assert sign_in(client, provider).url == "/"
+    ada = User.objects.get(username="ada")
+    assert client.session["_auth_user_id"] == str(ada.pk)
+    assert list(holders("ada@example.com")) == [ada]
+    squatter.refresh_from_db()
+    assert (squatter.email, EmailAddress.objects.filter(user=squatter).exists()) == ("", False)
+    assert AuditEntry.objects.get(action="user.lose_address").object_name == "squatter"
 
 
 def test_a_disabled_account_stays_out(client: Client, provider: Provider):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from deployments.domain.states import Health, OperationKind, OperationState, Outcome, Role
+from dashboard.presenters.audit import LABELS
+from dashboard.presenters.change_words import ALL
+from deployments.domain.states import Approver, Health, OperationKind, OperationState, Outcome, Role
 from deployments.domain.subjects import Subject
 from deployments.ledger import audit
-from deployments.models import Team
+from deployments.models import Approval, ClusterGrant, Membership, Operation, Team, User
 from deployments.selectors.actors import actor_for
 from tests.factories import make_team
 from tests.web import rows
@@ -43,6 +46,70 @@ def test_the_title_counts_what_needs_somebody(signed_in: Client, team: Team) -> 
     assert "No image." in html
     assert "The apply was refused." in html
     assert "2 of 3 deployments are healthy" in html
+
+
+def menu_count(html: str) -> int:
+    """The figure beside Overview in the menu; 0 where there is none."""
+    found = re.search(r'<a class="nav" href="/"[^>]*>.*?Overview(?:<span class="n">(\d+)</span>)?</a>', html)
+    assert found, "there is no Overview in the menu"
+    return int(found[1] or 0)
+
+
+def test_the_menu_counts_what_the_page_lists(signed_in: Client, team: Team) -> None:
+    assert menu_count(page(signed_in)) == 0
+    revision, cluster = rows.revision(team), rows.cluster()
+    ClusterGrant.objects.create(team=team, cluster=cluster, namespaces=["*"])
+    ill = rows.deployment(revision, cluster, "ill", health=Health.FAILED)
+    rows.operation(ill, OperationKind.UPGRADE, OperationState.FAILED)
+    upgraded = rows.deployment(revision, cluster, "upgraded")
+    rows.operation(upgraded, OperationKind.UPGRADE, OperationState.FAILED)
+    mended = rows.deployment(revision, cluster, "mended")
+    rows.operation(mended, OperationKind.UPGRADE, OperationState.FAILED)
+    rows.operation(mended, OperationKind.UPGRADE, OperationState.SUCCEEDED)
+    silent = rows.cluster("silent", last_error="It does not answer.")
+    ClusterGrant.objects.create(team=team, cluster=silent, namespaces=["*"])
+    html = page(signed_in)
+    assert "3 things need you" in html
+    assert menu_count(html) == 3
+    assert menu_count(signed_in.get("/deployments/").content.decode()) == 3
+
+
+def test_a_request_for_ones_yes_needs_one(signed_in: Client, team: Team) -> None:
+    asked = rows.deployment(rows.revision(team), rows.cluster(), "asked")
+    operation = rows.operation(asked, OperationKind.INSTALL, OperationState.AWAITING_APPROVAL)
+    now = timezone.now()
+    request = Approval.objects.create(
+        operation=operation,
+        release=rows.release(asked, 1, []),
+        digest="0" * 64,
+        approver=Approver.OWNER,
+        asked_at=now,
+        expires_at=now + timedelta(days=1),
+    )
+    html = page(signed_in)
+    assert "1 thing needs you" in html and menu_count(html) == 1
+    assert "somebody asks for your yes." in html
+    assert f'href="/approvals/{request.pk}/"' in html
+    assert "Running" not in html, "it waits for a person and not for a worker"
+    Operation.objects.update(actor_id=User.objects.get().pk)
+    html = page(signed_in)
+    assert "Nothing needs you" in html and menu_count(html) == 0
+
+
+def test_every_act_is_said_in_words() -> None:
+    """What the audit has a name for, the feed has one, too."""
+    silent = {action for action in LABELS if action.startswith("session.")} | {"release.make"}
+    assert set(LABELS) - set(ALL) - silent == set()
+
+
+def test_the_menu_counts_for_the_team_that_the_pages_show(signed_in: Client, team: Team) -> None:
+    other, cluster = make_team("Other"), rows.cluster()
+    Membership.objects.create(team=other, user=User.objects.get(), role=Role.VIEWER)
+    rows.deployment(rows.revision(team), cluster, "ill", health=Health.FAILED)
+    rows.deployment(rows.revision(other), cluster, "ill too", health=Health.FAILED)
+    assert menu_count(page(signed_in)) == 2
+    signed_in.post("/team", {"team": other.pk})
+    assert menu_count(page(signed_in)) == 1
 
 
 def test_a_failure_that_was_made_good_needs_nobody(signed_in: Client, team: Team) -> None:

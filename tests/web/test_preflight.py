@@ -70,6 +70,29 @@ def asked(client: Client, world: dict[str, Any], *findings: dict[str, Any]) -> d
     return {**world["query"], "preflight": answered(findings=list(findings), fit=FIT).pk}
 
 
+OVER = Finding(
+    "team_quota",
+    FindingLevel.FAIL,
+    "The quota of Default on fra leaves too little",
+    "GPUs: asks for 4, 6 of 8 used, 2 left, 2 too much",
+    "Ask for less in the profile, uninstall something, or ask a site admin for a larger quota.",
+    "the team's grant in Pilothouse",
+).to_json()
+
+
+def test_over_the_quota_is_told_before_the_last_step_and_not_gone_on_with(
+    client: Client, world: dict[str, Any]
+) -> None:
+    query = asked(client, world, OVER)
+    page = client.get(reverse("install_preflight", query=query)).content.decode()
+    assert "GPUs: asks for 4, 6 of 8 used, 2 left, 2 too much" in page
+    assert "ask a site admin for a larger quota" in page
+    assert "Edit the profile" not in page, "an operator may not write it"
+    answer = client.post(reverse("install_review", query=query), {"reason": "", "anyway": "on"})
+    assert answer.status_code == 409
+    assert not Operation.objects.filter(kind=OperationKind.INSTALL).exists()
+
+
 def test_each_node_says_why_not(client: Client, world: dict[str, Any]) -> None:
     page = client.get(reverse("install_preflight", query=asked(client, world, NO_ROOM))).content.decode()
     assert "&lt;b&gt;node" in page and "<b>node" not in page

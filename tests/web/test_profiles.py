@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -211,6 +213,50 @@ def test_a_profile_is_renamed_without_a_new_revision(client: Client, writer):
     assert (entry.before["name"], entry.after["name"]) == ("small", "Tiny")
     assert client.post(where, {"name": "Tiny", "description": "for trying out"}).status_code == 302
     assert AuditEntry.objects.latest("sequence") == entry, "nothing was changed, so nothing is on record"
+
+
+def test_a_name_that_somebody_else_changed_meanwhile_is_not_overwritten(client: Client, writer):
+    profile = make.make_revision(writer, name="small").profile
+    where = reverse("profile_rename", args=[profile.pk])
+    shown = re.findall(r'name="(seen_\w+)"(?: value="([^"]*)")?', client.get(where).content.decode())
+    seen = dict(shown)
+    assert seen == {"seen_name": "small", "seen_description": ""}
+    assert client.post(where, {**seen, "name": "tiny", "description": "one tab"}).status_code == 302
+    answer = client.post(where, {**seen, "name": "mini", "description": "another tab"})
+    assert answer.status_code == 422
+    html = answer.content.decode()
+    assert "it is named tiny now" in html
+    assert 'value="mini"' in html, "what was typed is still there"
+    profile.refresh_from_db()
+    assert (profile.name, profile.description) == ("tiny", "one tab")
+
+
+def test_a_kept_password_is_asked_for_anew_where_the_registry_is_another(client: Client, writer):
+    spec = replace(StackSpec(), images=ImageSpec(registry="a.example.com", registry_username="robot"))
+    revision = make.make_revision(writer, name="small", spec=spec, registry_password="not shown")
+    where = reverse("profile_edit", args=[revision.profile_id])
+    form = client.get(where).context["form"]
+    data = {name: value for name, value in form.initial.items() if value not in (None, False)}
+    data |= {"based_on": 1, "registry_password_fate": "keep", "images_registry": "b.example.com"}
+    answer = client.post(where, data)
+    assert answer.status_code == 422
+    assert list(answer.context["form"].errors) == ["images_registry_password"]
+    assert "is for a.example.com" in answer.content.decode()
+    data |= {"registry_password_fate": "replace", "images_registry_password": "another"}
+    assert client.post(where, data).status_code == 302
+    assert (
+        client.post(
+            where,
+            {
+                **data,
+                "based_on": 2,
+                "registry_password_fate": "keep",
+                "images_registry_password": "",
+                "note": "same host",
+            },
+        ).status_code
+        == 302
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from deployments.commands import sharing
 from deployments.commands.profiles import create_profile
 from deployments.domain.spec import StackSpec
-from deployments.domain.states import OperationKind, Role
+from deployments.domain.states import OperationKind, Role, ShareLevel
 from deployments.models import Batch, Deployment, Profile, ProfileShare, Revision, Team
 from tests import factories as make
 from tests.web import rows
@@ -73,7 +74,22 @@ def test_a_copy_says_where_it_came_from(client: Client, profile: Profile):
     page = reverse("profile_copy", args=[profile.pk])
     assert client.post(page, {"team": make.default_team().pk, "name": "small"}).status_code == 422
     answer = client.post(page, {"team": make.default_team().pk, "name": "second"})
-    assert "Copied from small revision 1" in client.get(answer.url).content.decode()
+    page = client.get(answer.url).content.decode()
+    assert f'Copied from <a href="{reverse("profile", args=[profile.pk])}">small</a> revision 1.' in page
+
+
+def test_a_copy_does_not_name_a_source_that_the_reader_may_not_see(
+    client: Client, profile: Profile, theirs: Team
+):
+    owner = make.as_actor(make.make_member(make.default_team(), Role.OWNER, "oona"))
+    Profile.objects.filter(pk=profile.pk).update(name="codename-kestrel")
+    revision = profile.revisions.get()
+    copy = sharing.clone_profile(owner, revision_id=revision.pk, team_id=profile.team_id, name="open")
+    sharing.share_profile(owner, profile_id=copy.profile_id, team_name=theirs.name, level=ShareLevel.USE)
+    client.force_login(make.make_member(theirs, Role.VIEWER, "theo"))
+    page = client.get(reverse("profile", args=[copy.profile_id])).content.decode()
+    assert "Copied from a profile of another team." in page
+    assert "kestrel" not in page
 
 
 def test_a_revision_for_many_is_followed_on_one_page(client: Client, profile: Profile):
@@ -86,7 +102,13 @@ def test_a_revision_for_many_is_followed_on_one_page(client: Client, profile: Pr
     assert page in client.get(reverse("profile", args=[profile.pk])).content.decode()
     assert client.get(page).content.decode().count(" checked") == 2
     assert client.post(page, {}).status_code == 422
-    answer = client.post(page, {"deployments": [one.pk, two.pk], "reason": "weekly"})
+    stale = client.post(page, {"deployments": [one.pk], "revision": revision.pk})
+    assert stale.status_code == 409, "nobody has looked at the newest one"
+    assert "Revision 2 was saved meanwhile" in stale.content.decode()
+    assert not Batch.objects.exists()
+    newest = profile.revisions.latest("number")
+    given = {"deployments": [one.pk, two.pk], "revision": newest.pk, "reason": "weekly"}
+    answer = client.post(page, given)
     followed = client.get(answer.url).content.decode()
     assert "1 was left out" in followed
     assert f"operation:{Batch.objects.get().operations.get().pk}" in followed

@@ -59,6 +59,9 @@ def test_the_pages_can_be_narrowed_to_ones_own_teams_only(browser: Client) -> No
     mine, other = default_team(), make_team("Others")
     assert browser.post(reverse("switch_team"), {"team": mine.pk, "next": "/"}).status_code == 302
     assert browser.post(reverse("switch_team"), {"team": other.pk, "next": "/"}).status_code == 404
+    # A digit of another kind is no number, and a number no database knows is no team.
+    for odd in ("²", "9" * 30):
+        assert browser.post(reverse("switch_team"), {"team": odd, "next": "/"}).status_code == 302
     away = browser.post(reverse("switch_team"), {"team": "", "next": "https://elsewhere.example/"})
     assert away.headers["Location"] == "/"
     assert Team.objects.count() == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from allauth.usersessions.models import UserSession
 from django.core import mail
 from django.db import connection
 from django.test import Client
@@ -12,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from deployments.domain.states import Role
-from deployments.models import Invitation, Membership, Team, User
+from deployments.models import AuditEntry, Invitation, Membership, Team, User
 from tests import factories as make
 
 pytestmark = pytest.mark.django_db
@@ -46,6 +47,9 @@ def test_from_an_invitation_to_the_teams_page(client: Client, owner: User):
     page = client.get(reverse("team", args=[make.default_team().pk])).content.decode()
     assert "newcomer" in page
     assert reverse("team_invite", args=[make.default_team().pk]) not in page
+    # The session is one like any other: on record, in the list, and ended with the others.
+    assert UserSession.objects.get().user.username == "newcomer"
+    assert AuditEntry.objects.filter(action="session.begin", actor_name="newcomer").exists()
     client.logout()
     assert client.get(link).status_code == 404
 
@@ -89,7 +93,8 @@ def test_roles_change_and_members_leave(client: Client, owner: User):
     assert Membership.objects.get(user=other).role == Role.MAINTAINER
     mine = reverse("team_member", args=[team.pk, owner.pk])
     assert "only owner" in client.post(mine, {"role": "viewer"}).content.decode()
-    assert client.post(reverse("team_leave", args=[team.pk])).status_code == 409
+    assert "Leave Default" in client.get(reverse("team_leave", args=[team.pk])).content.decode()
+    assert "only owner" in client.post(reverse("team_leave", args=[team.pk])).content.decode()
     assert client.post(reverse("team_remove", args=[team.pk, other.pk])).status_code == 302
     assert not Membership.objects.filter(user=other).exists()
 
