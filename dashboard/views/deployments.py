@@ -66,7 +66,7 @@ def deployments(request: HttpRequest) -> HttpResponse:
     page = Paginator(selector.deployments(who, wanted), PER_PAGE).get_page(query.get("page"))
     listed = list(page.object_list)
     busy = sparks(who, [row.pk for row in listed])
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "row": row,
             "model": selector.model_of(row.revision.spec),
