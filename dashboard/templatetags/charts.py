@@ -24,11 +24,8 @@ from dashboard.templatetags.pilothouse import LATE_AFTER, age, width
 
 register = template.Library()
 
-register.filter("celsius", gpus.celsius)
-register.filter("watts", gpus.watts)
-register.filter("gpu_memory", gpus.memory_of)
 register.filter("gpu_name", gpus.name)
-register.filter("holder", gpus.holder)
+register.filter("why_silent", gpus.why_silent)
 register.filter("gpu_source", gpus.source)
 
 LIBRARY = ("vendor/uplot/uPlot.iife.min.js", "vendor/uplot/uPlot.min.css")

@@ -26,6 +26,7 @@ from deployments.domain.gpu_series import (
 from deployments.domain.gpus import Resolution, SourceKind
 from deployments.gateways.metrics import GpuReading
 from deployments.models import GpuDevice, GpuSeries, ObservedObject
+from deployments.workflows import gpu_pods
 
 MANY = 500
 Values = dict[str, Any]
@@ -34,21 +35,21 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Known:
-    """What is stored of a device and matters for its series."""
+    """What is stored of a device and matters for its series, and for whether it is still there."""
 
     pk: int
-    holder: str
     error: str
+    vendor: str
+    node: str
+    source: str
+    sampled_at: datetime
+    gone: str
 
 
 def known_devices(cluster_id: int) -> dict[str, Known]:
     rows = GpuDevice.objects.filter(cluster_id=cluster_id).order_by()
-    return {
-        key: Known(pk, _holder(namespace, pod), error)
-        for key, pk, namespace, pod, error in rows.values_list(
-            "key", "pk", "pod_namespace", "pod_name", "error"
-        )
-    }
+    columns = ("pk", "error", "vendor", "node", "source", "sampled_at", "gone")
+    return {key: Known(*values) for key, *values in rows.values_list("key", *columns)}
 
 
 def deployments_of(cluster_id: int, found: Iterable[GpuReading]) -> dict[tuple[str, str], int]:
@@ -98,9 +99,11 @@ def write(
         for key, of_device in values.items()
         if key not in known
     ]
-    for device in GpuDevice.objects.bulk_create(new):
-        known[device.key] = Known(device.pk, "", "")
-    _append_samples(found, values, known, slot)
+    ids = {key: known[key].pk for key in found if key in known}
+    ids |= {device.key: device.pk for device in GpuDevice.objects.bulk_create(new)}
+    errors = {device.pk: device.error for device in known.values()}
+    _append_samples(found, ids, errors, slot)
+    gpu_pods.note(cluster_id, {ids[key]: reading for key, reading in found.items()}, owned, slot)
 
 
 def _values(
@@ -128,6 +131,7 @@ def _values(
         "shared_with": [f"{other}/{name}" for other, name in holders[1:]],
         "deployment_id": owned.get((namespace, pod)),
         "sampled_at": at,
+        "gone": "",
     }
 
 
@@ -155,33 +159,28 @@ def _update(rows: Sequence[tuple[int, Values]]) -> None:
 
 
 def _append_samples(
-    found: dict[str, GpuReading],
-    values: dict[str, Values],
-    known: dict[str, Known],
-    slot: datetime,
+    found: dict[str, GpuReading], ids: dict[str, int], errors: dict[int, str], slot: datetime
 ) -> None:
+    """``ids`` are the devices by key, ``errors`` what they reported in the last round."""
     start = period_of(Resolution.RAW, slot)
     second = int((slot - start).total_seconds())
-    began = series_of([known[key].pk for key in found], Resolution.RAW, start)
+    began = series_of([ids[key] for key in found], Resolution.RAW, start)
     growing: list[tuple[int, bytes]] = []
     new: list[GpuSeries] = []
     for key, reading in found.items():
-        device = known[key]
-        holder = _holder(values[key]["pod_namespace"], values[key]["pod_name"])
-        first = device.pk not in began
+        device = ids[key]
+        first = device not in began
         packed = pack_sample(
             second, reading.utilisation, reading.temperature, reading.power, reading.memory_used
         )
-        if reading.error != device.error or (first and reading.error):
+        if reading.error != errors.get(device, "") or (first and reading.error):
             packed = pack_mark(second, MarkKind.ERROR, reading.error) + packed
-        if holder != device.holder or (first and holder):
-            packed = pack_mark(second, MarkKind.HOLDER, holder) + packed
         if first:
             new.append(
-                GpuSeries(device_id=device.pk, resolution=Resolution.RAW, start=start, packed=HEADER + packed)
+                GpuSeries(device_id=device, resolution=Resolution.RAW, start=start, packed=HEADER + packed)
             )
         else:
-            growing.append((began[device.pk], packed))
+            growing.append((began[device], packed))
     append(growing)
     GpuSeries.objects.bulk_create(new)
 
@@ -204,7 +203,3 @@ def append(growing: Sequence[tuple[int, bytes]]) -> None:
     statement = f"UPDATE {table} SET packed = {joined} WHERE id = %s"  # noqa: S608  (names of our own)
     with connection.cursor() as cursor:
         cursor.executemany(statement, [(packed, pk) for pk, packed in growing])
-
-
-def _holder(namespace: str, pod: str) -> str:
-    return f"{namespace}/{pod}" if pod else ""

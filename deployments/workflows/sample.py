@@ -37,8 +37,9 @@ from deployments.gateways.metrics import (
 )
 from deployments.ledger.announce import announce
 from deployments.models import Cluster, ClusterNode, GpuSampling, ObservedObject
-from deployments.workflows import gpu_rows, metrics_sources
+from deployments.workflows import gpu_gone, gpu_rows, metrics_sources
 from deployments.workflows.access import client_for
+from deployments.workflows.gpu_gone import Heard
 from deployments.workflows.keeper import Stopping, keeper
 from deployments.workflows.metrics_sources import LOOK_AGAIN, LOOK_EVERY, Sources
 
@@ -49,6 +50,8 @@ ROUND_WITHIN = 12.0  # seconds for all exporters together
 MOST_RESTING = 10_000
 REST_AFTER_SILENCE = 60.0  # seconds for which what was silent is not asked again
 
+VENDORS = {SourceKind.DCGM: "nvidia", SourceKind.AMD: "amd"}
+
 log = logging.getLogger(__name__)
 Asked = Future[list[GpuReading]]
 _resting: dict[tuple[int, str, str], tuple[float, ClusterError]] = {}
@@ -56,9 +59,11 @@ _resting: dict[tuple[int, str, str], tuple[float, ClusterError]] = {}
 
 @dataclass
 class Round:
-    """What a round brought. ``service`` is the Prometheus that answered, None for exporters."""
+    """What a round brought. ``service`` is the Prometheus that answered, None for exporters; ``heard``
+    what answered, with figures or without."""
 
     readings: list[GpuReading] = field(default_factory=list)
+    heard: set[Heard] = field(default_factory=set)
     service: PrometheusService | None = None
     no_data: NoData | None = None
     answered: str = ""
@@ -147,7 +152,7 @@ def _from_prometheus(client: ClusterClient, cluster: Cluster, sources: Sources) 
             _rest(mark, error)
             continue
         if found:
-            return Round(found, service)
+            return Round(found, {(one.vendor, one.node) for one in found}, service)
     return None
 
 
@@ -162,7 +167,9 @@ def _from_exporters(client: ClusterClient, cluster: Cluster, sources: Sources) -
         if isinstance(answer, ClusterError):
             failures[pod.node or pod.name] = answer
             outcome.look_again |= isinstance(answer, ObjectMissing)
-        elif answer:
+            continue
+        outcome.heard.add((VENDORS[pod.kind], pod.node))
+        if answer:
             outcome.readings += answer
         else:
             mute[pod.node or pod.name] = ClusterError("It tells nothing about any GPU.")
@@ -273,7 +280,8 @@ def _no_gpus(cluster_id: int) -> bool:
 def _store(cluster: Cluster, outcome: Round, epoch: int, now: datetime) -> bool:
     """Write the round in one transaction. False where another worker took it meanwhile."""
     found = gpu_rows.distinct(outcome.readings)
-    known = gpu_rows.known_devices(cluster.pk) if found else {}
+    known = gpu_rows.known_devices(cluster.pk)
+    gone = gpu_gone.gone(cluster.pk, known, found, outcome.heard, now)
     owned = gpu_rows.deployments_of(cluster.pk, found.values())
     no_data = outcome.no_data
     attributed = any(reading.holders for reading in found.values())
@@ -305,6 +313,7 @@ def _store(cluster: Cluster, outcome: Round, epoch: int, now: datetime) -> bool:
             kinds = {SourceKind.DCGM if one.vendor == "nvidia" else SourceKind.AMD for one in found.values()}
             gpu_rows.write(cluster.pk, found, source, known, owned, now, slot_of(now))
             metrics_sources.choose(cluster.pk, {source} if source else kinds, outcome.service, now)
+        gpu_gone.write(gone)
         announce("gpus", cluster.pk, int(now.timestamp()))
     return True
 

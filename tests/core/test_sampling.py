@@ -12,7 +12,7 @@ import pytest
 from django.utils import timezone
 
 from deployments.domain.actors import Actor
-from deployments.domain.gpu_series import Mark, MarkKind, Sample, unpack
+from deployments.domain.gpu_series import Sample, unpack
 from deployments.domain.gpus import NoData, Resolution, SourceKind
 from deployments.domain.states import Role, SiteRole
 from deployments.gateways.kubernetes import ClusterCredential
@@ -117,8 +117,7 @@ def test_exporters_are_asked_where_prometheus_has_nothing(cluster: Cluster, shar
     assert amd is not None and amd.memory_total and amd.power and amd.temperature and amd.source == "amd"
     series = GpuSeries.objects.get(device=busy)
     slot = int(now.timestamp()) // 15 * 15 % 3600
-    mark, point = unpack(Resolution.RAW, series.packed)
-    assert mark == Mark(slot, MarkKind.HOLDER, "default/user")
+    (point,) = unpack(Resolution.RAW, series.packed)
     assert isinstance(point, Sample) and (point.at, point.utilisation) == (slot, 0.0)
 
 
