@@ -162,17 +162,16 @@ def together(rows: Sequence[GpuRow], figure: Figure, span: Range) -> Drawing:
     return Drawing(str(figure), title, UNITS[figure], most, label % {"title": title, "last": span.last})
 
 
-def history(found: Sequence[Holding], now: datetime) -> list[Held]:
+def history(found: Sequence[Holding]) -> list[Held]:
     """Who held a device, the newest first, and for how long."""
-    ends = [*(each.at for each in found[1:]), now] if found else []
     rows = [
         Held(
             _("another workload") if each.pod is None else each.pod or _("free"),
             each.at,
-            (end - each.at).total_seconds(),
+            (each.until - each.at).total_seconds(),
             nobody=each.pod == "",
         )
-        for each, end in zip(found, ends, strict=True)
+        for each in found
     ]
     return rows[::-1]
 

@@ -15,15 +15,16 @@ from deployments.domain.gpus import Figure
 from deployments.selectors.gpu_charts import UNITS, Chart
 from deployments.selectors.gpu_pods import Held, PodUse
 
-DEVICES_SHOWN = 4
+TIMES_SHOWN = 4
 
 
 @dataclass(frozen=True)
-class HeldDevice:
-    """A device that a pod held, as a line of a table's cell: ``when`` says from when to when."""
+class HeldDevices:
+    """Devices of one node that a pod held at the same time: ``when`` says from when to when, ``devices``
+    are (id, place on the node)."""
 
-    id: int
-    name: str
+    node: str
+    devices: list[tuple[int, str]]
     when: str
 
 
@@ -33,7 +34,7 @@ class PodRow:
 
     name: str
     until: datetime | None
-    devices: list[HeldDevice]
+    held: list[HeldDevices]
     more: int
     mean: str
     high: str
@@ -47,7 +48,7 @@ class PodTable:
     rows: list[tuple[datetime, list[str]]]
 
 
-def drawing(pods: Sequence[PodUse], figure: Figure, span: Range) -> Drawing:
+def drawing(figure: Figure, span: Range) -> Drawing:
     """The chart of all pods. What pods hold together has no top that is known beforehand."""
     title = dict(FIGURES)[figure]
     label = _("%(title)s of each pod's GPUs, %(last)s. Arrow keys read single values.")
@@ -62,14 +63,14 @@ def rows(pods: Sequence[PodUse], chart: Chart, start: datetime, end: datetime) -
     found = []
     for pod in pods:
         known = [value for value in chart.lines.get(pod.id, ()) if value is not None]
-        held = [_device(each, start, long) for each in reversed(pod.held)]
+        held = _times(pod.held, start, long)
         ends = [each.until for each in pod.held if each.until is not None]
         found.append(
             PodRow(
                 name=pod.name,
                 until=None if pod.now else max(ends),
-                devices=held[:DEVICES_SHOWN],
-                more=max(0, len(held) - DEVICES_SHOWN),
+                held=held[:TIMES_SHOWN],
+                more=max(0, len(held) - TIMES_SHOWN),
                 mean=_figure(sum(known) / len(known), chart.unit) if known else _("no data"),
                 high=_figure(max(known), chart.unit) if known else _("no data"),
             )
@@ -87,20 +88,34 @@ def table(pods: Sequence[PodUse], chart: Chart) -> PodTable:
     return PodTable([pod.name for pod in pods], times[::-1])
 
 
-def _device(held: Held, start: datetime, long: bool) -> HeldDevice:
-    name = " · ".join(part for part in (held.node or _("unknown node"), held.index, held.instance) if part)
-    shown = "%m-%d %H:%M" if long else "%H:%M"
-    since = f"{held.since.astimezone(UTC):{shown}}"
-    if held.until is None:
-        when = _("since %(since)s") % {"since": since} if held.since > start else _("all the time")
-    else:
-        until = f"{held.until.astimezone(UTC):{shown}}"
-        when = (
-            _("%(since)s to %(until)s") % {"since": since, "until": until}
-            if held.since > start
-            else _("until %(until)s") % {"until": until}
+def _times(held: Sequence[Held], start: datetime, long: bool) -> list[HeldDevices]:
+    """What a pod held, the newest first, devices of one node and time together."""
+    together: dict[tuple[str, str], list[Held]] = {}
+    for each in reversed(held):
+        when = _when(each.since, each.until, start, long)
+        together.setdefault((each.node, when), []).append(each)
+    return [
+        HeldDevices(
+            node=node or _("unknown node"),
+            devices=[
+                (each.device_id, " ".join(part for part in (each.index, each.instance) if part) or "?")
+                for each in sorted(several, key=lambda each: (len(each.index), each.index, each.instance))
+            ],
+            when=when,
         )
-    return HeldDevice(held.device_id, name, when)
+        for (node, when), several in together.items()
+    ]
+
+
+def _when(since: datetime, until: datetime | None, start: datetime, long: bool) -> str:
+    shown = "%m-%d %H:%M" if long else "%H:%M"
+    first = f"{since.astimezone(UTC):{shown}}" if since > start else ""
+    if until is None:
+        return _("since %(since)s") % {"since": first} if first else _("all the time")
+    last = f"{until.astimezone(UTC):{shown}}"
+    if not first:
+        return _("until %(until)s") % {"until": last}
+    return _("%(since)s to %(until)s") % {"since": first, "until": last}
 
 
 def _figure(value: float, unit: str) -> str:

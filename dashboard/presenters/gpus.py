@@ -9,7 +9,7 @@ from datetime import datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from dashboard.presenters.numbers import NBSP, cannot_tell, memory, percent
+from dashboard.presenters.numbers import NBSP, cannot_tell, memory, percent, scaled, unit_of
 from dashboard.presenters.parts import Column, Fact
 from dashboard.presenters.states import HEALTH, Look, Words
 from dashboard.presenters.times import exact, machine
@@ -143,12 +143,21 @@ def not_told() -> str:
 
 
 def memory_of(row: GpuRow) -> str:
-    """``46.1 of 48 GiB``, or as much of it as is known."""
+    """``46.1 of 48 GiB``, or as much of it as is known; both in the unit of the whole."""
     if row.memory_used is None:
         return memory(row.memory_total) if row.memory_total else not_told()
     if not row.memory_total:
         return memory(row.memory_used)
-    return _("%(used)s of %(total)s") % {"used": memory(row.memory_used), "total": memory(row.memory_total)}
+    power = unit_of(row.memory_total, 1024)
+    used = scaled(min(row.memory_used, row.memory_total), 1024, power, trim=True)
+    return _("%(used)s of %(total)s") % {"used": used, "total": memory(row.memory_total)}
+
+
+def pod_of(row: GpuRow, pod: str) -> str:
+    """``server-0`` of a pod ("namespace/name") that belongs to the deployment named beside it."""
+    namespace, _slash, name = pod.partition("/")
+    short = name.removeprefix(f"{row.deployment_name}-")
+    return f"{short} · {namespace}" if row.deployment_name and short != name else pod
 
 
 def name(row: GpuRow) -> str:

@@ -131,7 +131,8 @@ def _holder(row: GpuRow) -> str:
     if not row.deployment_id:
         return "".join(f'<span class="pod">{escape(pod)}</span>' for pod in shown) + after
     link = f'<a href="{page_of("deployment", row.deployment_id)}">{escape(row.deployment_name)}</a>'
-    return link + "".join(f"<small>{escape(pod)}</small>" for pod in shown) + after
+    pods = (f'<small title="{escape(pod)}">{escape(gpus.pod_of(row, pod))}</small>' for pod in shown)
+    return link + "".join(pods) + after
 
 
 def _dim(words: str) -> str:

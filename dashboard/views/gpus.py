@@ -44,7 +44,7 @@ MOST_EXPORTED = 10_000
 TABLE_ROWS = 48
 MOST_LINES = 16
 HOLDERS_SHOWN = 12
-MARKS_KEPT = timedelta(days=2)
+HOLDERS_BACK = ranges.RANGES["7d"]  # at least
 SPARK_SPAN = timedelta(hours=6)
 
 
@@ -169,12 +169,14 @@ def gpu(request: HttpRequest, pk: int) -> HttpResponse:
     }
     if not wants_region(request):
         charts = _charts(device.pk, span, now, min(span.points, TABLE_ROWS))
+        back = max(span, HOLDERS_BACK, key=lambda each: each.length)
         values |= {
             "span": span,
             "ranges": ranges.links(span, lambda key: f"?range={key}"),
             "drawings": drawn.drawings(row, charts, span),
             "table": drawn.table(charts),
-            "history": drawn.history(gpu_charts.holders(who, pk, now - MARKS_KEPT, now), now)[:HOLDERS_SHOWN],
+            "history": drawn.history(gpu_charts.holders(who, pk, now - back.length, now))[:HOLDERS_SHOWN],
+            "back": back,
             "about": words.about(device, known),
             "figures": f"{reverse('gpu_figures', args=[pk])}?range={span.key}",
         }
@@ -223,9 +225,11 @@ def gpus_section(request: HttpRequest, deployment: Deployment) -> dict[str, Any]
     figures = reverse("deployment_gpu_figures", args=[deployment.pk])
     asked = urlencode({"range": span.key, "figure": str(figure), "by": "pod" if by_pod else "device"})
     if by_pod:
-        drawings = [pod_words.drawing(pods, figure, span)] if pods else []
+        drawings = [pod_words.drawing(figure, span)] if pods else []
+        names = [pod.name for pod in pods]
     else:
         drawings = [drawn.together(found.rows, figure, span)] if found.rows else []
+        names = [words.name(row) for row in found.rows[:MOST_LINES]]
     return {
         "live": watches(f"deployment:{deployment.pk}", f"gpus:{deployment.cluster_id}"),
         "gpus": found,
@@ -234,6 +238,7 @@ def gpus_section(request: HttpRequest, deployment: Deployment) -> dict[str, Any]
         "placements": [words.placed(each, found.wanted) for each in found.placements],
         "reasons": words.reasons([found.cluster]) if found.wanted or found.rows else [],
         "drawings": drawings,
+        "names": names,
         "figures": f"{figures}?{asked}",
         "figure": dict(drawn.FIGURES)[figure],
         "span": span,

@@ -11,12 +11,13 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from django.db.models import Q, Value
 from django.db.models.functions import Concat
 
 from deployments.domain.actors import Actor
-from deployments.domain.gpus import Figure
+from deployments.domain.gpus import SAMPLE_EVERY, Figure, fresh
 from deployments.models import GpuHolding
 from deployments.selectors.gpu_reading import MOST_POINTS, Cells, busiest, load, spans, stretches
 from deployments.selectors.gpus import visible
@@ -46,10 +47,11 @@ class Chart:
 
 @dataclass(frozen=True)
 class Holding:
-    """Who used a device from a time on: "namespace/name", "" for nobody, None for somebody whom the
+    """Who used a device from a time on until another: "namespace/name", "" for nobody, None for somebody whom the
     caller may not see by name."""
 
     at: datetime
+    until: datetime
     pod: str | None
 
 
@@ -132,10 +134,12 @@ def strips(
 def holders(actor: Actor, device_id: int, start: datetime, end: datetime) -> list[Holding]:
     """Who held a device and when, in order: ``pod`` "" where nobody did, None for pods that are not of
     the caller's deployments, unless he sees everything. Of pods that share it the first one that he may
-    see counts. Two queries."""
+    see counts. Of a device that is silent or gone nothing is told after its last figures. Two queries."""
     device = visible(actor).filter(pk=device_id).first()
     if device is None:
         return []
+    if not fresh(device.sampled_at, end):
+        end = min(end, device.sampled_at + SAMPLE_EVERY)
     rows = GpuHolding.objects.filter(
         Q(until=None) | Q(until__gt=start), device_id=device_id, since__lte=end
     ).order_by("since", "pk")
@@ -145,14 +149,17 @@ def holders(actor: Actor, device_id: int, start: datetime, end: datetime) -> lis
             whole=Concat("pod__namespace", Value("/"), "pod__name")
         ).values_list("since", "until", "whole", "pod__deployment__team_id")
     ]
+    begin = max(start, device.first_seen_at)
+    marks = sorted({begin, end, *(each[0] for each in held), *(each[1] for each in held)})
+    marks = [at for at in marks if begin <= at <= end]
     found: list[Holding] = []
-    for at in sorted({start, device.first_seen_at, *(each[0] for each in held), *(each[1] for each in held)}):
-        if not max(start, device.first_seen_at) <= at < end:
-            continue
-        now = [name for since, until, name in held if since <= at < until]
+    for at, until in pairwise(marks):
+        now = [name for since, ended, name in held if since <= at < ended]
         pod = next((name for name in now if name is not None), None) if now else ""
-        if not found or found[-1].pod != pod:
-            found.append(Holding(at, pod))
+        if found and found[-1].pod == pod:
+            found[-1] = Holding(found[-1].at, until, pod)
+        else:
+            found.append(Holding(at, until, pod))
     return found
 
 
