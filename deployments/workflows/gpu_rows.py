@@ -9,7 +9,7 @@ SQLite and PostgreSQL write differently.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,7 +25,7 @@ from deployments.domain.gpu_series import (
 )
 from deployments.domain.gpus import Resolution, SourceKind
 from deployments.gateways.metrics import GpuReading
-from deployments.models import GpuDevice, GpuSeries, ObservedObject
+from deployments.models import ClusterNode, GpuDevice, GpuSeries, ObservedObject
 from deployments.workflows import gpu_pods
 
 MANY = 500
@@ -53,27 +53,44 @@ def known_devices(cluster_id: int) -> dict[str, Known]:
 
 
 def deployments_of(cluster_id: int, found: Iterable[GpuReading]) -> dict[tuple[str, str], int]:
-    """(namespace, pod) -> the deployment that it belongs to, of the pods that hold devices."""
-    wanted = {holder for reading in found for holder in reading.holders}
-    names = sorted({name for _, name in wanted})
+    """(namespace, pod) -> the deployment that it belongs to, of the pods that hold devices.
+
+    A pod holds devices of its own node only. Whoever says otherwise is not believed, where the names of
+    nodes are the cluster's: an exporter is a pod too, and anybody's may say anything of anybody's.
+    """
+    nodes: dict[tuple[str, str], set[str]] = {}
+    for reading in found:
+        for holder in reading.holders:
+            nodes.setdefault(holder, set()).add(reading.node)
+    names = sorted({name for _, name in nodes})
+    own = set(ClusterNode.objects.filter(cluster_id=cluster_id).values_list("name", flat=True))
     owned: dict[tuple[str, str], int] = {}
     for start in range(0, len(names), MANY):
         rows = ObservedObject.objects.filter(
             cluster_id=cluster_id, kind="Pod", name__in=names[start : start + MANY], deployment__isnull=False
         )
-        for namespace, name, deployment_id in rows.values_list("namespace", "name", "deployment_id"):
-            if (namespace, name) in wanted:
+        columns = ("namespace", "name", "deployment_id", "data__node")
+        for namespace, name, deployment_id, node in rows.values_list(*columns):
+            told = nodes.get((namespace, name))
+            if told and (node in told or not node or not told <= own):
                 owned[namespace, name] = deployment_id
     return owned
 
 
-def distinct(found: Iterable[GpuReading]) -> dict[str, GpuReading]:
-    """Readings by key. Two nodes that claim one device (a cloned machine) have one each."""
-    by_key: dict[str, GpuReading] = {}
+def distinct(found: Iterable[GpuReading], known: Mapping[str, Known] | None = None) -> dict[str, GpuReading]:
+    """Readings by key. Of several nodes that claim one device (a cloned machine, or somebody who made it
+    up) the one that had it before has its key, the others one each with their node's name."""
+    known = known or {}
+    claims: dict[str, dict[str, GpuReading]] = {}
     for reading in found:
-        same = by_key.get(reading.key)
-        key = reading.key if same is None or same.node == reading.node else f"{reading.node}/{reading.key}"
-        by_key[key[:120]] = reading
+        claims.setdefault(reading.key, {})[reading.node] = reading
+    by_key: dict[str, GpuReading] = {}
+    for key, nodes in claims.items():
+        before = known[key].node if key in known else ""
+        owner = before if before in nodes else next(iter(nodes))
+        for node, reading in nodes.items():
+            twin = f"{node}/{key}"[:120]
+            by_key[twin if node != owner or twin in known else key[:120]] = reading
     return by_key
 
 

@@ -17,7 +17,16 @@ from deployments.domain.gpu_series import Part, Rolled, unpack
 from deployments.domain.gpus import Figure, Resolution
 from deployments.gateways.metrics import GpuReading
 from deployments.ledger.queue import FORGET_SERIES_TASK, ROLL_UP_TASK, SAMPLE_TASK
-from deployments.models import Cluster, GpuDevice, GpuRollUp, GpuSampling, GpuSeries, Team
+from deployments.models import (
+    Cluster,
+    ClusterNode,
+    GpuDevice,
+    GpuRollUp,
+    GpuSampling,
+    GpuSeries,
+    ObservedObject,
+    Team,
+)
 from deployments.observer.sampling import next_turn, sample_due
 from deployments.selectors import gpu_charts
 from deployments.workflows import gpu_rows, rollup
@@ -188,6 +197,37 @@ def test_devices_that_claim_one_uuid_are_two(cluster: Cluster) -> None:
     twin = GpuReading(key="GPU-0", vendor="nvidia", node="m", index="0")
     store(cluster, START, reading(0, 1.0), twin)
     assert sorted(GpuDevice.objects.values_list("key", "node")) == [("GPU-0", "n"), ("m/GPU-0", "m")]
+
+
+def test_who_had_a_device_keeps_it_whoever_claims_it(cluster: Cluster) -> None:
+    claim = replace(reading(0, 99.0), node="evil")
+    for at, found in enumerate(([reading(0, 1.0)], [claim, reading(0, 2.0)], [claim], [reading(0, 3.0)])):
+        known = gpu_rows.known_devices(cluster.pk)
+        moment = START + timedelta(minutes=at)
+        gpu_rows.write(cluster.pk, gpu_rows.distinct(found, known), None, known, {}, moment, moment)
+    rows = {
+        key: (node, busy) for key, node, busy in GpuDevice.objects.values_list("key", "node", "utilisation")
+    }
+    assert rows == {"GPU-0": ("n", 3.0), "evil/GPU-0": ("evil", 99.0)}
+
+
+def test_a_pod_holds_nothing_on_a_node_where_it_is_not(cluster: Cluster, team: Team) -> None:
+    stack = web_rows.deployment(web_rows.revision(team), cluster)
+    for name in ("n", "m"):
+        ClusterNode.objects.create(
+            cluster=cluster, name=name, uid=name, resource_version="1", changed_at=START, data={}
+        )
+    ObservedObject.objects.create(
+        cluster=cluster, deployment=stack, kind="Pod", namespace="llm", name="r1-0", uid="u",
+        data={"node": "n"}, resource_version="1", changed_at=START,
+    )  # fmt: skip
+    there, forged = reading(0, 1.0, "r1-0"), replace(reading(1, 1.0, "r1-0"), node="m")
+    assert gpu_rows.deployments_of(cluster.pk, [there]) == {("llm", "r1-0"): stack.pk}
+    assert gpu_rows.deployments_of(cluster.pk, [forged]) == {}
+    # A Prometheus that calls hosts otherwise is believed.
+    assert gpu_rows.deployments_of(cluster.pk, [replace(forged, node="host-7")]) == {
+        ("llm", "r1-0"): stack.pk
+    }
 
 
 def test_of_pods_that_share_a_device_ours_comes_first(cluster: Cluster, team: Team) -> None:

@@ -377,6 +377,40 @@ def test_without_exporters_and_without_gpus(cluster: Cluster, shared: RunningSan
     until(cluster, lambda known: reason(known) is NoData.NO_GPUS and known.devices == 0)
 
 
+def test_an_exporter_that_makes_up_devices_does_not_fill_the_database(
+    cluster: Cluster, shared: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "MOST_DEVICES", 4)
+    shared.faults("prometheus", answer="empty")
+    round_of(cluster)
+    first = set(GpuDevice.objects.values_list("key", flat=True))
+    now, _ = round_of(cluster)
+    assert len(first) == 4 and set(GpuDevice.objects.values_list("key", flat=True)) == first
+    assert set(GpuDevice.objects.values_list("sampled_at", flat=True)) == {now}, "those it has go on"
+
+
+def test_a_page_that_is_cut_does_not_make_its_devices_gone(cluster: Cluster, shared: RunningSandbox) -> None:
+    shared.faults("prometheus", answer="empty")
+    round_of(cluster)
+    shared.faults("gpu_exporter", variant="no_metrics", pod="nvidia-*")
+    round_of(cluster)
+    dropped = GpuDevice.objects.filter(vendor="nvidia")
+    assert set(dropped.values_list("gone", flat=True)) == {"report"}
+    shared.faults("gpu_exporter", variant="hostname", pod="nvidia-*")
+    round_of(cluster)
+    assert set(dropped.values_list("gone", flat=True)) == {""}
+    shared.faults("gpu_exporter", variant="truncated", pod="nvidia-*")
+    GpuDevice.objects.create(
+        cluster=cluster, key="last-of-the-page", vendor="nvidia", node="practice-gpu-1", source="dcgm",
+        sampled_at=timezone.now() - timedelta(hours=1), first_seen_at=timezone.now(),
+    )  # fmt: skip
+    round_of(cluster)
+    assert GpuDevice.objects.get(key="last-of-the-page").gone == ""
+    shared.faults("gpu_exporter", variant="hostname", pod="nvidia-*")
+    round_of(cluster)
+    assert GpuDevice.objects.get(key="last-of-the-page").gone == "report"
+
+
 def test_a_worker_that_is_to_end_gives_its_round_back(
     cluster: Cluster, shared: RunningSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
