@@ -26,6 +26,13 @@ from tests.web.reading import html
 pytestmark = pytest.mark.django_db
 
 NB = "\u00a0"
+library_found = charts.library_found
+
+
+@pytest.fixture(autouse=True)
+def _with_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages as they are where uPlot was fetched, whether or not it was here: see below for the other way."""
+    monkeypatch.setattr(charts, "library_found", lambda: True)
 
 
 @pytest.fixture
@@ -279,12 +286,13 @@ def test_without_the_library_the_page_has_its_table_and_says_why(
 ) -> None:
     device = gpu_rows.device(cluster, "fra-1")
     gpu_rows.series([device], lambda ago: 81.0)
-    charts.library_found.cache_clear()
     monkeypatch.setattr(charts, "LIBRARY", ("vendor/uplot/nowhere.js", "vendor/uplot/nowhere.css"))
+    library_found.cache_clear()
+    monkeypatch.setattr(charts, "library_found", library_found)
     try:
         page = html(signed_in, f"/gpus/{device.pk}/")
     finally:
-        charts.library_found.cache_clear()
+        library_found.cache_clear()
     assert "uPlot, which draws them, was not fetched" in page
     assert "data-charts" not in page and "<script src" in page and "nowhere" not in page
     assert f"81{NB}%" in page.partition('id="as-table"')[2]
