@@ -27,6 +27,7 @@ FIGURES: tuple[tuple[Figure, Words], ...] = (
 # Where the scale of a drawing ends; 0 lets the figures decide.
 TOP = {Figure.UTILISATION: 100.0, Figure.TEMPERATURE: 100.0}
 TICKS = 5  # on the time axis of a strip
+HEATS = [charts.heat(value) for value in range(129)]  # by whole percent, as far as a series can say
 IDLE_BELOW = 1  # percent: a device that nobody holds and that does nothing is drawn as free
 
 
@@ -71,7 +72,7 @@ class TableRow:
     values: list[str]
 
 
-def strip(rows: Sequence[GpuRow], cells: Mapping[int, Sequence[float | None]]) -> list[StripRow]:
+def strip(rows: Sequence[GpuRow], cells: Mapping[int, Sequence[int | None]]) -> list[StripRow]:
     """The rows of the heat strip, in the order of the table below it."""
     found: list[StripRow] = []
     before = ""
@@ -84,7 +85,11 @@ def strip(rows: Sequence[GpuRow], cells: Mapping[int, Sequence[float | None]]) -
                 node="" if row.node == before else row.node,
                 place=" · ".join(part for part in (row.index, row.instance) if part),
                 cells=[
-                    charts.FREE if free and value is not None and value < IDLE_BELOW else charts.heat(value)
+                    charts.UNKNOWN
+                    if value is None
+                    else charts.FREE
+                    if free and value < IDLE_BELOW
+                    else HEATS[value]
                     for value in values
                 ],
                 value=_now(row),

@@ -32,19 +32,6 @@ LIBRARY = ("vendor/uplot/uPlot.iife.min.js", "vendor/uplot/uPlot.min.css")
 
 
 @register.simple_tag
-def heat_run(cells: Sequence[str], label: Words) -> SafeString:
-    """One row of a heat strip (presenters.charts.runs); ``label`` says in words what it shows."""
-    return format_html(
-        '<svg class="run" role="img" aria-label="{}" viewBox="0 0 {} 1" preserveAspectRatio="none">{}'
-        '<path class="cuts" d="{}"/></svg>',
-        label,
-        len(cells) or 1,
-        format_html_join("", '<path class="{}" d="{}"/>', charts.runs(cells)),
-        charts.cuts(len(cells)),
-    )
-
-
-@register.simple_tag
 def heat_bar(value: float, label: Words) -> SafeString:
     """``{% with_bar value label "heat" %}`` in one piece, for tables with hundreds of them."""
     return format_html(

@@ -6,7 +6,8 @@ dozens of values each, and the template engine's handling of values took most of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from datetime import datetime
 from html import escape
 from typing import NamedTuple
 
@@ -15,10 +16,11 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from dashboard.presenters import gpu_figures, gpus
+from dashboard.presenters import charts, gpu_figures, gpus
 from dashboard.presenters.numbers import percent, share
-from dashboard.templatetags.charts import heat_run, measured
+from dashboard.templatetags.charts import measured
 from dashboard.templatetags.pilothouse import icon, page_of, tag, width
+from deployments.domain.gpus import SourceKind
 from deployments.selectors.gpus import GpuRow, Use
 
 register = template.Library()
@@ -56,20 +58,26 @@ def _texts() -> _Texts:
 
 
 @register.simple_tag
-def gpu_rows(rows: Iterable[GpuRow]) -> SafeString:
+def gpu_rows(rows: Sequence[GpuRow]) -> SafeString:
     """The body of the table of devices (selectors.gpus.GpuRow), in the order of presenters.gpus.COLUMNS."""
     texts = _texts()
-    return SafeString("\n".join(_row(row, texts) for row in rows))
+    ages: dict[tuple[datetime, SourceKind], str] = {}
+    for row in rows:
+        # Devices of one round were measured at one moment.
+        key = row.sampled_at, row.source
+        if key not in ages:
+            source = escape(str(gpus.source(row.source)))
+            ages[key] = f"{measured(row.sampled_at, MEASURED_EVERY)}<small>{source}</small>"
+    return SafeString("\n".join(_row(row, texts, ages[row.sampled_at, row.source]) for row in rows))
 
 
 # Whatever is not markup written here goes through escape(), which is a fifth of what format_html takes.
-def _row(row: GpuRow, texts: _Texts) -> str:
+def _row(row: GpuRow, texts: _Texts, age: str) -> str:
     return (
         f'<tr id="gpu-{row.id}">{_device(row, texts)}<td data-l="{texts.held}">{_holder(row)}</td>'
         f"{_figures(row, texts) if row.fresh else _silent(row, texts)}"
         f'<td data-l="{texts.errors}">{_error(row, texts)}</td>'
-        f'<td class="nowrap" data-l="{texts.measured}">{measured(row.sampled_at, MEASURED_EVERY)}'
-        f"<small>{escape(str(gpus.source(row.source)))}</small></td></tr>"
+        f'<td class="nowrap" data-l="{texts.measured}">{age}</td></tr>'
     )
 
 
@@ -150,6 +158,16 @@ def _strip(line: gpu_figures.StripRow, place: int, span: str) -> str:
     apart = '<span class="sp"></span>' if node and place else ""
     return (
         f'{apart}<a class="l" href="{page_of("gpu", line.id)}?range={span}"><b title="{node}">{node}</b>'
-        f"<span>{escape(line.place)}</span></a>{heat_run(line.cells, line.label)}"
+        f"<span>{escape(line.place)}</span></a>{_run(line)}"
         f'<span class="v">{escape(line.value)}</span>'
+    )
+
+
+def _run(line: gpu_figures.StripRow) -> str:
+    """The cells of a row (presenters.charts.runs); the label says in words what they show."""
+    count = len(line.cells)
+    paths = "".join(f'<path class="{css}" d="{path}"/>' for css, path in charts.runs(line.cells))
+    return (
+        f'<svg class="run" role="img" aria-label="{escape(line.label)}" viewBox="0 0 {count or 1} 1"'
+        f' preserveAspectRatio="none">{paths}<path class="cuts" d="{charts.cuts(count)}"/></svg>'
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import orjson
@@ -23,8 +23,9 @@ _VENDORS = ("nvidia.com/", "amd.com/")
 _REMEMBERED = 1024
 
 
-@dataclass(frozen=True)
-class NodeGpus:
+class NodeGpus(
+    NamedTuple
+):  # made by the hundred for a page, where a frozen dataclass takes ten times as long
     """What a node offers of one kind of GPU, as the scheduler counts it. ``requested`` and ``free`` are
     None where the pods of the whole cluster may not be listed; ``unhealthy`` devices are in
     ``capacity`` and not in ``allocatable``. A ``closed`` node takes no new pods, whatever it has free."""
@@ -61,8 +62,10 @@ def node_gpus(actor: Actor, cluster_id: int | None = None) -> list[NodeGpus]:
     # longer than reading them.
     rows = nodes.annotate(node=Cast("data", TextField()), asked=Cast("requested", TextField()))
     found: list[NodeGpus] = []
-    for pk, cluster, name, node, asked in rows.order_by("cluster__name", "name").values_list(
-        "cluster_id", "cluster__name", "name", "node", "asked"
+    # Sorted here: the database would carry each whole Node through its sorting.
+    for pk, cluster, name, node, asked in sorted(
+        rows.order_by().values_list("cluster_id", "cluster__name", "name", "node", "asked"),
+        key=itemgetter(1, 2),
     ):
         offers = _offers(node)
         if not offers:

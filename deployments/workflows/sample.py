@@ -319,9 +319,7 @@ def _store(cluster: Cluster, outcome: Round, epoch: int, now: datetime) -> bool:
     return True
 
 
-def _bounded(
-    found: dict[str, GpuReading], known: Collection[str], cluster: Cluster
-) -> dict[str, GpuReading]:
+def _bounded(found: dict[str, GpuReading], known: Collection[str], cluster: Cluster) -> dict[str, GpuReading]:
     """Without the new ones of a cluster that has too many: an exporter that makes up identities would
     fill the database with them."""
     room = max(0, MOST_DEVICES - len(known))
