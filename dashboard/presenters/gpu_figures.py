@@ -43,9 +43,11 @@ class Held:
 
 @dataclass(frozen=True)
 class StripRow:
-    """One device in the heat strip. ``node`` is "" where it is that of the row above."""
+    """One device in the heat strip. ``node`` is "" where it is that of the row above, ``cluster`` too, and
+    where all are of one."""
 
     id: int
+    cluster: str
     node: str
     place: str
     cells: list[str]
@@ -75,14 +77,17 @@ class TableRow:
 def strip(rows: Sequence[GpuRow], cells: Mapping[int, Sequence[int | None]]) -> list[StripRow]:
     """The rows of the heat strip, in the order of the table below it."""
     found: list[StripRow] = []
-    before = ""
+    several = len({row.cluster_id for row in rows}) > 1
+    before = (0, "")
     for row in rows:
+        new = row.cluster_id != before[0]
         values = cells.get(row.id, ())
         free = row.use is Use.IDLE
         found.append(
             StripRow(
                 id=row.id,
-                node="" if row.node == before else row.node,
+                cluster=row.cluster_name if several and new else "",
+                node="" if (row.cluster_id, row.node) == before else row.node,
                 place=" · ".join(part for part in (row.index, row.instance) if part),
                 cells=[
                     charts.UNKNOWN
@@ -96,7 +101,7 @@ def strip(rows: Sequence[GpuRow], cells: Mapping[int, Sequence[int | None]]) -> 
                 label=_("%(name)s: %(said)s") % {"name": name(row), "said": _said(values, "%", _now(row))},
             )
         )
-        before = row.node
+        before = row.cluster_id, row.node
     return found
 
 

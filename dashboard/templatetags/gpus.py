@@ -61,6 +61,7 @@ def _texts() -> _Texts:
 def gpu_rows(rows: Sequence[GpuRow]) -> SafeString:
     """The body of the table of devices (selectors.gpus.GpuRow), in the order of presenters.gpus.COLUMNS."""
     texts = _texts()
+    several = len({row.cluster_id for row in rows}) > 1
     ages: dict[tuple[datetime, SourceKind], str] = {}
     for row in rows:
         # Devices of one round were measured at one moment.
@@ -68,27 +69,29 @@ def gpu_rows(rows: Sequence[GpuRow]) -> SafeString:
         if key not in ages:
             source = escape(str(gpus.source(row.source)))
             ages[key] = f"{measured(row.sampled_at, MEASURED_EVERY)}<small>{source}</small>"
-    return SafeString("\n".join(_row(row, texts, ages[row.sampled_at, row.source]) for row in rows))
+    return SafeString("\n".join(_row(row, texts, ages[row.sampled_at, row.source], several) for row in rows))
 
 
 # Whatever is not markup written here goes through escape(), which is a fifth of what format_html takes.
-def _row(row: GpuRow, texts: _Texts, age: str) -> str:
+def _row(row: GpuRow, texts: _Texts, age: str, several: bool) -> str:
     return (
-        f'<tr id="gpu-{row.id}">{_device(row, texts)}<td data-l="{texts.held}">{_holder(row)}</td>'
+        f'<tr id="gpu-{row.id}">{_device(row, texts, several)}<td data-l="{texts.held}">{_holder(row)}</td>'
         f"{_figures(row, texts) if row.fresh else _silent(row, texts)}"
         f'<td data-l="{texts.errors}">{_error(row, texts)}</td>'
         f'<td class="nowrap" data-l="{texts.measured}">{age}</td></tr>'
     )
 
 
-def _device(row: GpuRow, texts: _Texts) -> str:
+def _device(row: GpuRow, texts: _Texts, several: bool) -> str:
+    """``several``: there are devices of other clusters too, which may have nodes of the same name."""
+    cluster = f"{escape(row.cluster_name)} · " if several else ""
     index = f" · {escape(row.index)}" if row.index else ""
     instance = f" {tag(row.instance)}" if row.instance else ""
     simulated = f" · {texts.simulated}" if row.simulated else ""
     return (
         f'<td class="key"><a href="{page_of("gpu", row.id)}">'
         f"<b>{escape(row.node) or texts.unknown_node}</b>{index}</a>{instance}"
-        f"<small>{escape(row.product or row.vendor)}{simulated}</small></td>"
+        f"<small>{cluster}{escape(row.product or row.vendor)}{simulated}</small></td>"
     )
 
 
@@ -156,8 +159,9 @@ def strip_rows(lines: Sequence[gpu_figures.StripRow], span: str) -> SafeString:
 def _strip(line: gpu_figures.StripRow, place: int, span: str) -> str:
     node = escape(line.node)
     apart = '<span class="sp"></span>' if node and place else ""
+    cluster = f'<b class="cl">{escape(line.cluster)}</b>' if line.cluster else ""
     return (
-        f'{apart}<a class="l" href="{page_of("gpu", line.id)}?range={span}"><b title="{node}">{node}</b>'
+        f'{apart}{cluster}<a class="l" href="{page_of("gpu", line.id)}?range={span}"><b title="{node}">{node}</b>'
         f"<span>{escape(line.place)}</span></a>{_run(line)}"
         f'<span class="v">{escape(line.value)}</span>'
     )

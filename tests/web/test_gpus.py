@@ -114,6 +114,18 @@ def test_filters_order_and_range_are_in_the_address(signed_in: Client, cluster: 
         html(signed_in, f"/gpus/?{query}")
 
 
+def test_nodes_of_one_name_in_two_clusters_are_two(signed_in: Client, cluster: Cluster) -> None:
+    gpu_rows.device(cluster, "gpu-1", 0)
+    page = html(signed_in, "/gpus/")
+    assert 'class="cl"' not in page and "<small>fra · NVIDIA" not in page, "all are of one"
+    other = rows.cluster("par")
+    ClusterGrant.objects.create(cluster=other, team=Team.objects.get(slug="default"), namespaces=["*"])
+    gpu_rows.device(other, "gpu-1", 0)
+    page = html(signed_in, "/gpus/")
+    assert re.findall(r'<b class="cl">(\w+)</b><a class="l" [^>]*><b title="gpu-1">', page) == ["fra", "par"]
+    assert "<small>fra · NVIDIA L40S" in page and "<small>par · NVIDIA L40S" in page
+
+
 @pytest.mark.parametrize("reason", [each for each in NoData if each not in (NoData.STALE, NoData.NOT_YET)])
 def test_where_figures_are_missing_the_page_says_why_and_what_to_do(
     signed_in: Client, team: Team, reason: NoData

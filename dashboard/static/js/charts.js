@@ -118,7 +118,7 @@ class Chart {
       width: this.area.clientWidth,
       height: HEIGHT,
       legend: { show: false },
-      padding: [8, 8, 0, 0],
+      padding: [8, 18, 0, 0], // the last time stands under the end of its line
       cursor: {
         sync: { key: this.group },
         y: false,
