@@ -120,7 +120,8 @@ def test_nodes_of_one_name_in_two_clusters_are_two(signed_in: Client, cluster: C
     assert 'class="cl"' not in page and "<small>fra · NVIDIA" not in page, "all are of one"
     other = rows.cluster("par")
     ClusterGrant.objects.create(cluster=other, team=Team.objects.get(slug="default"), namespaces=["*"])
-    gpu_rows.device(other, "gpu-1", 0)
+    for n in range(2):
+        gpu_rows.device(other, "gpu-1", n)
     page = html(signed_in, "/gpus/")
     assert re.findall(r'<b class="cl">(\w+)</b><a class="l" [^>]*><b title="gpu-1">', page) == ["fra", "par"]
     assert "<small>fra · NVIDIA L40S" in page and "<small>par · NVIDIA L40S" in page
