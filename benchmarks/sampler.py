@@ -51,37 +51,56 @@ def rounds(cluster: int, count: int, expected: int) -> None:
 
 
 def charts(cluster: int, devices: int, times: int) -> None:
-    """Reading a day of one figure of some devices, and its answer."""
+    """Reading a day of one figure, and its answer: of some devices, and of as many pods of which each
+    held two devices one after the other."""
     from django.test import Client
-    from django.urls import reverse
     from django.utils import timezone
 
     from benchmarks.fleet_rows import add_series
     from benchmarks.pages import signed_in
-    from deployments.models import Deployment, GpuDevice, GpuSeries
+    from deployments.models import Deployment, GpuDevice, GpuHolding, GpuPod, GpuSeries
 
     deployment = Deployment.objects.filter(cluster_id=cluster)[0]
     wanted = list(GpuDevice.objects.filter(cluster_id=cluster)[:devices])
     GpuDevice.objects.update(deployment=None)
     GpuDevice.objects.filter(pk__in=[device.pk for device in wanted]).update(deployment=deployment)
     GpuSeries.objects.all().delete()
-    add_series(wanted, timezone.now())
+    GpuHolding.objects.all().delete()
+    now = timezone.now()
+    add_series(wanted, now)
+    before = now - timedelta(hours=9, minutes=7)
+    for number, device in enumerate(wanted):
+        pod = GpuPod.objects.create(
+            cluster_id=cluster, namespace="bench", name=f"pod-{number}", deployment=deployment
+        )
+        earlier = wanted[number - 1]
+        GpuHolding.objects.create(pod=pod, device=earlier, since=now - timedelta(days=3), until=before)
+        GpuHolding.objects.create(pod=pod, device=device, since=before)
     client: Client = signed_in()
-    path = reverse("deployment_gpu_figures", args=[deployment.pk])
-    took, answer = [], None
+    for by in ("device", "pod"):
+        _chart(client, deployment.pk, devices, by, times)
+
+
+def _chart(client: Any, deployment: int, lines: int, by: str, times: int) -> None:
+    from django.urls import reverse
+
+    path = reverse("deployment_gpu_figures", args=[deployment])
+    took, busy, answer = [], [], None
     for _ in range(times):
-        began = time.perf_counter()
-        answer = client.get(path, {"range": "24h"})
+        began, used = time.perf_counter(), time.process_time()
+        answer = client.get(path, {"range": "24h", "by": by})
         took.append(time.perf_counter() - began)
+        busy.append(time.process_time() - used)
     assert answer is not None
     body: dict[str, Any] = answer.json()
-    lines = body["lines"]
-    values = sum(value is not None for line in lines for value in line["utilisation"])
-    if len(lines) != devices or values < devices * body["count"] * 0.9:
-        sys.exit(f"{len(lines)} lines with {values} values are not a day of {devices} devices")
+    found = body["lines"]
+    values = sum(value is not None for line in found for value in line["utilisation"])
+    if len(found) != lines or values < lines * body["count"] * 0.9:
+        sys.exit(f"{len(found)} lines with {values} values are not a day of {lines} {by}s")
     print(
-        f"24 hours of {devices} devices      p50 {percentile(took, 0.5) * 1000:.1f} ms, "
-        f"p95 {percentile(took, 0.95) * 1000:.1f} ms, {body['count']} points a line, "
+        f"24 hours of {lines} {by}s      p50 {percentile(took, 0.5) * 1000:.1f} ms, "
+        f"p95 {percentile(took, 0.95) * 1000:.1f} ms, processor p50 {percentile(busy, 0.5) * 1000:.1f} ms, "
+        f"{body['count']} points a line, "
         f"{len(answer.content) / 1024:.0f} KB, compressed {len(gzip.compress(answer.content)) / 1024:.0f} KB"
     )
 

@@ -27,6 +27,7 @@ FIGURES: tuple[tuple[Figure, Words], ...] = (
 # Where the scale of a drawing ends; 0 lets the figures decide.
 TOP = {Figure.UTILISATION: 100.0, Figure.TEMPERATURE: 100.0}
 TICKS = 5  # on the time axis of a strip
+HEATS = [charts.heat(value) for value in range(129)]  # by whole percent, as far as a series can say
 IDLE_BELOW = 1  # percent: a device that nobody holds and that does nothing is drawn as free
 
 
@@ -42,9 +43,11 @@ class Held:
 
 @dataclass(frozen=True)
 class StripRow:
-    """One device in the heat strip. ``node`` is "" where it is that of the row above."""
+    """One device in the heat strip. ``node`` is "" where it is that of the row above, ``cluster`` too, and
+    where all are of one."""
 
     id: int
+    cluster: str
     node: str
     place: str
     cells: list[str]
@@ -71,27 +74,34 @@ class TableRow:
     values: list[str]
 
 
-def strip(rows: Sequence[GpuRow], cells: Mapping[int, Sequence[float | None]]) -> list[StripRow]:
+def strip(rows: Sequence[GpuRow], cells: Mapping[int, Sequence[int | None]]) -> list[StripRow]:
     """The rows of the heat strip, in the order of the table below it."""
     found: list[StripRow] = []
-    before = ""
+    several = len({row.cluster_id for row in rows}) > 1
+    before = (0, "")
     for row in rows:
+        new = row.cluster_id != before[0]
         values = cells.get(row.id, ())
         free = row.use is Use.IDLE
         found.append(
             StripRow(
                 id=row.id,
-                node="" if row.node == before else row.node,
+                cluster=row.cluster_name if several and new else "",
+                node="" if (row.cluster_id, row.node) == before else row.node,
                 place=" · ".join(part for part in (row.index, row.instance) if part),
                 cells=[
-                    charts.FREE if free and value is not None and value < IDLE_BELOW else charts.heat(value)
+                    charts.UNKNOWN
+                    if value is None
+                    else charts.FREE
+                    if free and value < IDLE_BELOW
+                    else HEATS[value]
                     for value in values
                 ],
                 value=_now(row),
                 label=_("%(name)s: %(said)s") % {"name": name(row), "said": _said(values, "%", _now(row))},
             )
         )
-        before = row.node
+        before = row.cluster_id, row.node
     return found
 
 
@@ -162,17 +172,16 @@ def together(rows: Sequence[GpuRow], figure: Figure, span: Range) -> Drawing:
     return Drawing(str(figure), title, UNITS[figure], most, label % {"title": title, "last": span.last})
 
 
-def history(found: Sequence[Holding], now: datetime) -> list[Held]:
+def history(found: Sequence[Holding]) -> list[Held]:
     """Who held a device, the newest first, and for how long."""
-    ends = [*(each.at for each in found[1:]), now] if found else []
     rows = [
         Held(
             _("another workload") if each.pod is None else each.pod or _("free"),
             each.at,
-            (end - each.at).total_seconds(),
+            (each.until - each.at).total_seconds(),
             nobody=each.pod == "",
         )
-        for each, end in zip(found, ends, strict=True)
+        for each in found
     ]
     return rows[::-1]
 

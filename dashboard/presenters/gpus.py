@@ -9,11 +9,11 @@ from datetime import datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from dashboard.presenters.numbers import NBSP, cannot_tell, memory, percent
+from dashboard.presenters.numbers import NBSP, cannot_tell, memory, percent, scaled, unit_of
 from dashboard.presenters.parts import Column, Fact
 from dashboard.presenters.states import HEALTH, Look, Words
 from dashboard.presenters.times import exact, machine
-from deployments.domain.gpus import SourceKind
+from deployments.domain.gpus import Gone, SourceKind
 from deployments.domain.states import Health
 from deployments.models import GpuDevice
 from deployments.selectors.gpu_nodes import NodeGpus
@@ -31,6 +31,7 @@ STATES: tuple[tuple[str, Words], ...] = (
     ("idle", gettext_lazy("free")),
     ("error", gettext_lazy("with errors")),
     ("stale", gettext_lazy("without fresh figures")),
+    ("gone", gettext_lazy("no longer there")),
 )
 
 COLUMNS = (
@@ -98,13 +99,15 @@ class RoomNode:
 @dataclass(frozen=True)
 class Room:
     """What nodes have free, most first. ``more`` nodes with free ones are not shown, ``full`` ones have
-    none, ``blind`` ones cannot tell."""
+    none, ``blind`` ones cannot tell. ``closed`` nodes take no pods, with ``shut`` free ones."""
 
     nodes: list[RoomNode]
     sentence: str
     more: int
     full: int
     blind: int
+    closed: int
+    shut: int
 
 
 @dataclass(frozen=True)
@@ -140,12 +143,21 @@ def not_told() -> str:
 
 
 def memory_of(row: GpuRow) -> str:
-    """``46.1 of 48 GiB``, or as much of it as is known."""
+    """``46.1 of 48 GiB``, or as much of it as is known; both in the unit of the whole."""
     if row.memory_used is None:
         return memory(row.memory_total) if row.memory_total else not_told()
     if not row.memory_total:
         return memory(row.memory_used)
-    return _("%(used)s of %(total)s") % {"used": memory(row.memory_used), "total": memory(row.memory_total)}
+    power = unit_of(row.memory_total, 1024)
+    used = scaled(min(row.memory_used, row.memory_total), 1024, power, trim=True)
+    return _("%(used)s of %(total)s") % {"used": used, "total": memory(row.memory_total)}
+
+
+def pod_of(row: GpuRow, pod: str) -> str:
+    """``server-0`` of a pod ("namespace/name") that belongs to the deployment named beside it."""
+    namespace, _slash, name = pod.partition("/")
+    short = name.removeprefix(f"{row.deployment_name}-")
+    return f"{short} · {namespace}" if row.deployment_name and short != name else pod
 
 
 def name(row: GpuRow) -> str:
@@ -167,6 +179,13 @@ def headline(totals: GpuTotals, told: bool) -> str:
         "%(held)s of %(n)s GPUs held, %(free)s free",
         totals.devices,
     ) % {"held": totals.busy, "n": totals.devices, "free": totals.idle}
+
+
+def headline_gone(totals: GpuTotals) -> str:
+    """Above the list of those that are no longer there."""
+    if not totals.devices:
+        return _("No GPU is missing")
+    return ngettext("%(n)s GPU is gone", "%(n)s GPUs are gone", totals.devices) % {"n": totals.devices}
 
 
 def summary(totals: GpuTotals) -> str:
@@ -220,8 +239,27 @@ def origins(rows: Sequence[GpuRow]) -> list[tuple[str, datetime]]:
     return [(f"{cluster}: {kind}" if several else kind, seen) for (cluster, kind), seen in newest.items()]
 
 
+def why_silent(row: GpuRow) -> str:
+    """Why the figures of a device are not those of now."""
+    if row.gone is Gone.NODE:
+        return _("Its node, %(node)s, left the cluster.") % {"node": row.node or _("unknown node")}
+    if row.gone is Gone.REPORT:
+        return _("%(source)s answers on its node, but tells of it no more.") % {"source": source(row.source)}
+    return _("%(source)s has said nothing new about it.") % {"source": source(row.source)}
+
+
 def silence(row: GpuRow, known: ClusterGpus) -> Reason | None:
     """Why a device has no fresh figures, or why one of them is missing; None where all is well."""
+    if row.gone is not None:
+        remedy = _("A device that is missing may have been split, taken out or lost by its driver.")
+        return Reason(
+            cluster=row.cluster_name,
+            tone="cant",
+            sentence=why_silent(row),
+            remedy=remedy if row.gone is Gone.REPORT else "",
+            answered="",
+            seen=row.sampled_at,
+        )
     if row.fresh and (known.why is None or known.why.reason.partial):
         return None
     if known.why is not None:
@@ -239,7 +277,8 @@ def silence(row: GpuRow, known: ClusterGpus) -> Reason | None:
 
 def room(nodes: Sequence[NodeGpus], most: int) -> Room:
     """Where the next pod would find GPUs, as the scheduler counts them."""
-    told = [node for node in nodes if node.free is not None]
+    told = [node for node in nodes if node.free is not None and not node.closed]
+    closed = [node for node in nodes if node.free and node.closed]
     open_ = sorted(
         (node for node in told if node.free),
         key=lambda node: (-(node.free or 0), node.cluster_name, node.node),
@@ -254,7 +293,9 @@ def room(nodes: Sequence[NodeGpus], most: int) -> Room:
         sentence=sentence,
         more=max(0, len(open_) - most),
         full=len(told) - len(open_),
-        blind=len(nodes) - len(told),
+        blind=sum(node.free is None for node in nodes),
+        closed=len(closed),
+        shut=sum(node.free or 0 for node in closed),
     )
 
 
@@ -321,6 +362,8 @@ def facts(row: GpuRow) -> list[Fact]:
 
 def holder(row: GpuRow) -> str:
     """Who uses a device, as far as the reader may know."""
+    if row.gone is not None:
+        return _("nobody")
     if row.use is Use.POD:
         return row.deployment_name or row.pods[0]
     if row.use is Use.IDLE and not row.fresh:

@@ -35,6 +35,8 @@ def scaled(size: float, step: int, power: int, *, trim: bool) -> str:
     decimals = 0 if power == 0 or value >= 99.95 else 1
     if trim and decimals and round(value, 1) == int(round(value, 1)):
         decimals = 0
+    if not decimals and 0 <= value < 999:
+        return str(round(value))  # as in any language
     return number_format(round(value, decimals), decimals)
 
 
@@ -79,7 +81,11 @@ def memory(size: float | None) -> str:
 
 def percent(value: float | None) -> str:
     """``value`` between 0 and 100, rounded down, so that only the whole is 100 %."""
-    return cannot_tell() if value is None else f"{number_format(int(value), 0)}{NBSP}%"
+    if value is None:
+        return cannot_tell()
+    whole = int(value)
+    # Below a thousand no language writes a whole number otherwise; a table has hundreds of them.
+    return f"{whole if 0 <= whole < 1000 else number_format(whole, 0)}{NBSP}%"
 
 
 def share(done: float | None, total: float | None) -> float | None:

@@ -24,27 +24,11 @@ from dashboard.templatetags.pilothouse import LATE_AFTER, age, width
 
 register = template.Library()
 
-register.filter("celsius", gpus.celsius)
-register.filter("watts", gpus.watts)
-register.filter("gpu_memory", gpus.memory_of)
 register.filter("gpu_name", gpus.name)
-register.filter("holder", gpus.holder)
+register.filter("why_silent", gpus.why_silent)
 register.filter("gpu_source", gpus.source)
 
 LIBRARY = ("vendor/uplot/uPlot.iife.min.js", "vendor/uplot/uPlot.min.css")
-
-
-@register.simple_tag
-def heat_run(cells: Sequence[str], label: Words) -> SafeString:
-    """One row of a heat strip (presenters.charts.runs); ``label`` says in words what it shows."""
-    return format_html(
-        '<svg class="run" role="img" aria-label="{}" viewBox="0 0 {} 1" preserveAspectRatio="none">{}'
-        '<path class="cuts" d="{}"/></svg>',
-        label,
-        len(cells) or 1,
-        format_html_join("", '<path class="{}" d="{}"/>', charts.runs(cells)),
-        charts.cuts(len(cells)),
-    )
 
 
 @register.simple_tag

@@ -13,14 +13,21 @@ sampling appends some bytes to each blob and reads none. All numbers are little 
     sample   8 bytes   when:2  utilisation:1  temperature:1  power:2  memory:2
     roll-up 21 bytes   when:2  samples:1, then smallest, mean and largest of each:
                        utilisation:1+1+1  temperature:1+1+1  power:2+2+2  memory:2+2+2
-    mark    4 + n      when:2  kind:1  length:1  then so many bytes of UTF-8
+    mark    4 + n      when:2  kind:1  length:1  then so many bytes, UTF-8 but for parts
 
 Units: utilisation in half percents, temperature in degrees Celsius, power in tenths of a watt, memory
 in steps of 16 MiB. The largest value of a field (255 or 65535) means that there is no figure; what is
 larger than fits counts as the largest that does. Kinds of marks: 1, who uses the device
-("namespace/pod", empty for nobody); 2, the error that it reports (empty for none). A blob says both
-at its start where they are not empty, so that it can be read without the one before it. A time without
-a row is a gap.
+("namespace/pod"), which is read and no longer written; 2, the error that it reports (empty for none),
+which a blob also says at its start where there is one, so that it can be read without the one before
+it; 3, a part. A time without a row is a gap.
+
+    part       31 bytes   a mark with pod:8 and a roll-up without its "when": of the roll-up of the same
+                          "when", which follows, so much was while that pod (the id of its row) held the
+                          device. Of no sample, where it held the device, but was not measured then.
+
+Parts are written for pods that held a device for some of a roll-up's samples only. Who held it for all
+of them has no part: the roll-up itself is his.
 """
 
 from __future__ import annotations
@@ -43,12 +50,16 @@ _SAMPLE = struct.Struct("<HBBHH")
 _ROLLED = struct.Struct("<HB3B3B3H3H")
 _MARK = struct.Struct("<HBB")
 _WHEN = struct.Struct("<H")
+_POD = struct.Struct("<Q")
+_PART_SIZE = _POD.size + _ROLLED.size - _WHEN.size
 _NONE = {1: 0xFF, 2: 0xFFFF}
 _MARKED = re.compile(rb"[\x80-\xff]")
 
 FIGURES = (Figure.UTILISATION, Figure.TEMPERATURE, Figure.POWER, Figure.MEMORY)
 """The figures in the order of their fields."""
 _FIELDS = ((2.0, 1), (1.0, 1), (10.0, 2), (1 / MEMORY_STEP, 2))  # scale and bytes of each
+SCALES = {figure: scale for figure, (scale, _size) in zip(FIGURES, _FIELDS, strict=True)}
+"""What stored whole numbers are divided by."""
 
 
 class Unpackable(ValueError):
@@ -58,6 +69,7 @@ class Unpackable(ValueError):
 class MarkKind(IntEnum):
     HOLDER = 1
     ERROR = 2
+    PART = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +108,15 @@ class Mark:
     text: str
 
 
-Row = Sample | Rolled | Mark
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What of a roll-up was while one pod held the device: ``row.at`` is that of the roll-up."""
+
+    pod: int
+    row: Rolled
+
+
+Row = Sample | Rolled | Mark | Part
 
 
 def period_of(resolution: Resolution, at: datetime) -> datetime:
@@ -165,6 +185,12 @@ def pack_mark(at: int, kind: MarkKind, text: str) -> bytes:
     return _MARK.pack(MARK_BIT | at, kind, len(raw)) + raw
 
 
+def pack_part(part: Part) -> bytes:
+    """What of a roll-up belongs to one pod."""
+    raw = _POD.pack(part.pod) + pack_rolled(part.row)[_WHEN.size :]
+    return _MARK.pack(MARK_BIT | part.row.at, MarkKind.PART, len(raw)) + raw
+
+
 def unpack(resolution: Resolution, packed: bytes | memoryview) -> Iterator[Row]:
     """The rows of a blob, in order. Raises :class:`Unpackable`, where it is cut after its whole rows."""
     data = bytes(packed)
@@ -180,7 +206,10 @@ def unpack(resolution: Resolution, packed: bytes | memoryview) -> Iterator[Row]:
                 place += _MARK.size
                 if place + length > end:
                     raise Unpackable("a series ends within a mark")
-                yield Mark(at & ~MARK_BIT, MarkKind(kind), data[place : place + length].decode())
+                if kind == MarkKind.PART:
+                    yield _part(at & ~MARK_BIT, data[place : place + length])
+                else:
+                    yield Mark(at & ~MARK_BIT, MarkKind(kind), data[place : place + length].decode())
                 place += length
             else:
                 yield _rolled(data, place) if rolled else _sample(data, place)
@@ -196,6 +225,10 @@ Stored = tuple[int, int, int, int, int]
 """The same in the whole numbers of the blob: figures are these divided by a scale."""
 
 
+Parts = dict[int, dict[int, Stored | None]]
+"""Where a roll-up is ("at") -> pod -> its part of one figure, None where it has none."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredValues:
     """One figure of a blob. ``cut`` says why it ends early, "" where it does not."""
@@ -203,6 +236,7 @@ class StoredValues:
     rows: list[Stored]
     scale: float
     cut: str
+    parts: Parts
 
 
 @cache
@@ -233,10 +267,15 @@ def stored_values(
     row, scale, none = _field(resolution, figure)
     size, rolled = row.size, resolution is not Resolution.RAW
     found: list[Stored] = []
+    parts: Parts = {}
     place, end = 1, len(data)
     while place + _MARK.size <= end:
         if data[place + 1] & 0x80:
-            place += _MARK.size + data[place + 3]
+            at, kind, length = _MARK.unpack_from(data, place)
+            place += _MARK.size + length
+            if kind == MarkKind.PART and rolled and length == _PART_SIZE and place <= end:
+                pod, part = _stored_part(at, data[place - length : place], row, none)
+                parts.setdefault(at & ~MARK_BIT, {})[pod] = part
             continue
         # The high byte of each row's "when" from here on: the first with bit 7 belongs to a mark.
         mark = _MARKED.search(data[place + 1 :: size])
@@ -249,7 +288,43 @@ def stored_values(
         else:
             found += [(at, 1, value, value, value) for at, value in rows if value != none]
         place = until
-    return StoredValues(found, scale, "" if place == end else "a series ends within a row")
+    return StoredValues(found, scale, "" if place == end else "a series ends within a row", parts)
+
+
+@cache
+def _high_field(resolution: Resolution, figure: Figure) -> tuple[struct.Struct, int]:
+    """How "when" and the largest value of one figure lie in a row, and the number for no figure."""
+    field = FIGURES.index(figure)
+    size = _FIELDS[field][1]
+    rolled = resolution is not Resolution.RAW
+    many, whole = (3, _ROLLED.size) if rolled else (1, _SAMPLE.size)
+    before = sum(each for _scale, each in _FIELDS[:field]) * many + (1 + 2 * size if rolled else 0)
+    body = f"<H{before}x{'B' if size == 1 else 'H'}"
+    return struct.Struct(f"{body}{whole - struct.calcsize(body)}x"), _NONE[size]
+
+
+def highest(
+    resolution: Resolution, packed: bytes | memoryview, figure: Figure
+) -> tuple[list[tuple[int, int]], int]:
+    """(at, largest) of one figure in every row of a blob, in its whole numbers, and the number that means
+    none. What is cut at the end is left out. Raises :class:`Unpackable` for a version that is not known."""
+    data = bytes(packed)
+    if data[:1] != HEADER:
+        raise Unpackable(f"version {data[0] if data else 'none'} of a series is not known")
+    row, none = _high_field(resolution, figure)
+    size, found = row.size, list[tuple[int, int]]()
+    place, end = 1, len(data)
+    while place + _MARK.size <= end:
+        if data[place + 1] & 0x80:
+            place += _MARK.size + data[place + 3]
+            continue
+        mark = _MARKED.search(data[place + 1 :: size])
+        until = place + mark.start() * size if mark else end - (end - place) % size
+        if until == place:
+            break  # less than a row is left
+        found += row.iter_unpack(data[place:until])
+        place = until
+    return found, none
 
 
 def _first(data: bytes, place: int, until: int, size: int, since: int) -> int:
@@ -273,6 +348,18 @@ def values(resolution: Resolution, packed: bytes | memoryview, figure: Figure) -
         yield at, samples, low / stored.scale, mean / stored.scale, high / stored.scale
     if stored.cut:
         raise Unpackable(stored.cut)
+
+
+def _stored_part(at: int, raw: bytes, row: struct.Struct, none: int) -> tuple[int, Stored | None]:
+    """The pod of a part, and one figure of it."""
+    (pod,) = _POD.unpack_from(raw)
+    stored: Stored = row.unpack(_WHEN.pack(at & ~MARK_BIT) + raw[_POD.size :])
+    return pod, None if none in stored[2:] or not stored[1] else stored
+
+
+def _part(at: int, raw: bytes) -> Part:
+    (pod,) = _POD.unpack_from(raw)
+    return Part(pod, _rolled(_WHEN.pack(at) + raw[_POD.size :], 0))
 
 
 def _sample(data: bytes, place: int) -> Sample:

@@ -37,6 +37,15 @@ class Figure(StrEnum):
     POWER = "power"
 
 
+class Gone(StrEnum):
+    """Why a device is no longer among those of its cluster."""
+
+    NODE = "node"
+    """Its node left the cluster."""
+    REPORT = "report"
+    """What measures its node answers, and tells of it no more."""
+
+
 class NoData(StrEnum):
     """Why there are no figures, or why they are less than they could be."""
 

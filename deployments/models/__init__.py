@@ -16,7 +16,15 @@ from deployments.models.audit import (
 from deployments.models.batches import Batch
 from deployments.models.clusters import Cluster, ClusterGrant
 from deployments.models.deployments import Deployment, OwnedObject, Release
-from deployments.models.gpus import GpuDevice, GpuRollUp, GpuSampling, GpuSeries, MetricsSource
+from deployments.models.gpus import (
+    GpuDevice,
+    GpuHolding,
+    GpuPod,
+    GpuRollUp,
+    GpuSampling,
+    GpuSeries,
+    MetricsSource,
+)
 from deployments.models.installation import Installation, Lease
 from deployments.models.inventory import ClusterNode
 from deployments.models.observations import ObservedObject, WatchState
@@ -49,6 +57,8 @@ __all__ = [
     "ClusterNode",
     "Deployment",
     "GpuDevice",
+    "GpuHolding",
+    "GpuPod",
     "GpuRollUp",
     "GpuSampling",
     "GpuSeries",

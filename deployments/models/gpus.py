@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from deployments.domain.gpus import NoData, Resolution, SourceKind
+from deployments.domain.gpus import Gone, NoData, Resolution, SourceKind
 from deployments.models.choices import choices
 from deployments.models.clusters import Cluster
 from deployments.models.deployments import Deployment
@@ -75,6 +75,8 @@ class GpuDevice(models.Model):
     bytes, temperature in degrees Celsius, power in watts; ``error`` is the newest error that the
     device reports, "" for none. The holder is the pod that uses it, "" when idle or not told;
     ``shared_with`` lists the other pods ("namespace/name") where several share it by time-slicing.
+    ``gone`` says why it is no longer among the cluster's devices, "" while it is: what does not answer
+    for a while is silent, not gone.
     """
 
     cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="gpus")
@@ -98,6 +100,7 @@ class GpuDevice(models.Model):
     deployment = models.ForeignKey(Deployment, null=True, on_delete=models.SET_NULL, related_name="gpus")
     sampled_at = models.DateTimeField()
     first_seen_at = models.DateTimeField()
+    gone = models.CharField(max_length=10, blank=True, choices=choices(Gone))
 
     class Meta:
         ordering = ["node", "index", "key"]
@@ -106,6 +109,39 @@ class GpuDevice(models.Model):
 
     def __str__(self) -> str:
         return f"{self.node} GPU {self.index}"
+
+
+class GpuPod(models.Model):
+    """A pod that held a GPU once, kept as long as what it held. A pod of the same name that belongs to
+    another deployment is another one; one that comes back under its name, on whatever node, is the same."""
+
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="gpu_pods")
+    namespace = models.CharField(max_length=63)
+    name = models.CharField(max_length=253)
+    deployment = models.ForeignKey(Deployment, null=True, on_delete=models.SET_NULL, related_name="gpu_pods")
+
+    class Meta:
+        indexes = [models.Index(fields=["cluster", "name"])]
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class GpuHolding(models.Model):
+    """A pod held a device: from the round at ``since`` until before the one at ``until``, None for still.
+    Several pods hold a device at once where they share it. Written when it changes, not every round; a
+    pod's figures are those of its devices' series in these times."""
+
+    pod = models.ForeignKey(GpuPod, on_delete=models.CASCADE, related_name="holdings")
+    device = models.ForeignKey(GpuDevice, on_delete=models.CASCADE, related_name="holdings")
+    since = models.DateTimeField()
+    until = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["until"])]
+
+    def __str__(self) -> str:
+        return f"{self.pod_id} held {self.device_id} from {self.since}"
 
 
 class GpuSeries(models.Model):

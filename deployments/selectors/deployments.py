@@ -147,7 +147,7 @@ def deployment_page(actor: Actor, pk: int) -> DeploymentPage:
         last_chat=chats.filter(state=OperationState.SUCCEEDED, result__has_key="chat").first(),
         checking=chats.filter(kind=OperationKind.CHECK_CHAT).first(),
         kinds=dict(kinds),
-        gpus=deployment.gpus.count(),
+        gpus=deployment.gpus.filter(gone="").count(),
         releases=deployment.releases.count(),
     )
 

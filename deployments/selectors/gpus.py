@@ -7,17 +7,16 @@ are in ``deployments.selectors.gpu_charts``, what nodes have free in ``gpu_nodes
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from django.db.models import Avg, Count, F, Q, QuerySet, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
 
 from deployments.domain.actors import Actor
 from deployments.domain.errors import NotFound
-from deployments.domain.gpus import STALE_AFTER, NoData, SourceKind, Why, fresh, why
+from deployments.domain.gpus import STALE_AFTER, Gone, NoData, SourceKind, Why, fresh, why
 from deployments.domain.spec import GpuVendor
 from deployments.models import Cluster, Deployment, GpuDevice, GpuSampling, MetricsSource
 from deployments.selectors import scope
@@ -25,7 +24,8 @@ from deployments.selectors.deployments import spec_of
 from deployments.selectors.placements import Placement, placements_of
 
 SHOWN_FOR = timedelta(days=1)
-"""A device that was not measured for so long is no longer listed."""
+"""A device that was not measured for so long is listed with those that are gone, and these leave that
+list after as long; figures of it are still drawn where somebody looks further back."""
 
 SORTS: dict[str, tuple[str, ...]] = {
     "node": ("cluster__name", "node", "index"),
@@ -36,14 +36,21 @@ SORTS: dict[str, tuple[str, ...]] = {
     "product": ("product",),
     "user": ("pod_namespace", "pod_name"),
     "error": ("error",),
+    "seen": ("sampled_at",),
 }
-STATES = ("busy", "idle", "error", "stale")
-# What :func:`rows` needs: the rest of a deployment and of a cluster is long, and would be decoded for each row.
+STATES = ("busy", "idle", "error", "stale", "gone")
+# What :func:`rows` needs: models would decode the rest of a deployment and of a cluster for each row.
 _SHOWN = (
-    *("node", "index", "vendor", "product", "instance", "driver", "source", "sampled_at"),
-    *("utilisation", "memory_used", "memory_total", "temperature", "power", "error"),
-    *("pod_namespace", "pod_name", "shared_with"),
+    *("id", "cluster_id", "node", "index", "vendor", "product", "instance", "driver", "source"),
+    *("utilisation", "memory_used", "memory_total", "temperature", "power", "error", "sampled_at", "gone"),
+    *("pod_namespace", "pod_name", "shared_with", "deployment_id"),
     *("cluster__name", "cluster__simulated", "deployment__name", "deployment__team_id"),
+)
+
+
+_PLAIN = (
+    *("cluster_id", "node", "index", "vendor", "product", "instance", "driver"),
+    *("utilisation", "memory_used", "memory_total", "temperature", "power", "error", "sampled_at"),
 )
 
 
@@ -78,7 +85,8 @@ class GpuRow:
 
     ``pods`` are "namespace/name", those first that are the caller's; empty unless ``use`` is POD.
     ``deployment_id`` and ``deployment_name`` are of the caller's deployment that uses it, else None, "".
-    ``fresh`` says whether the figures may be shown as those of now.
+    ``fresh`` says whether the figures may be shown as those of now; ``gone`` why the device is no longer
+    there, None while it is.
     """
 
     id: int
@@ -100,6 +108,7 @@ class GpuRow:
     source: SourceKind
     sampled_at: datetime
     fresh: bool
+    gone: Gone | None
     use: Use
     pods: tuple[str, ...]
     deployment_id: int | None
@@ -110,7 +119,8 @@ class GpuRow:
 class GpuTotals:
     """Sums over a list of devices. Means and sums are of fresh figures only; None where there is none.
 
-    ``idle`` ones are known to be free: they are measured, and no pod holds them.
+    ``idle`` ones are known to be free: they are measured, and no pod holds them. ``products`` are what
+    the devices are, by name.
     """
 
     devices: int
@@ -122,6 +132,7 @@ class GpuTotals:
     memory_used: int | None
     memory_total: int | None
     power: float | None
+    products: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -153,9 +164,15 @@ class DeploymentGpus:
     cluster: ClusterGpus
 
 
-def devices(actor: Actor, wanted: GpuFilter, now: datetime) -> QuerySet[GpuDevice]:
-    """The devices that the caller may see, for a paginator; make :func:`rows` of a page of them."""
-    found = visible(actor).filter(sampled_at__gte=now - SHOWN_FOR)
+def devices(
+    actor: Actor, wanted: GpuFilter, now: datetime, back: timedelta = SHOWN_FOR
+) -> QuerySet[GpuDevice]:
+    """The devices that the caller may see, for a paginator; make :func:`rows` of a page of them. With
+    the state "gone" those that were there within the time ``back`` and are there no more."""
+    if wanted.state == "gone":
+        found = visible(actor).filter(_gone(now), sampled_at__gte=now - max(back, SHOWN_FOR))
+    else:
+        found = visible(actor).filter(_there(now))
     if wanted.cluster:
         found = found.filter(cluster_id=wanted.cluster)
     if wanted.node:
@@ -180,11 +197,16 @@ def devices(actor: Actor, wanted: GpuFilter, now: datetime) -> QuerySet[GpuDevic
         F(name).desc(nulls_last=True) if down else F(name).asc(nulls_last=True)
         for name in SORTS.get(wanted.sort.removeprefix("-"), SORTS["node"])
     ]
-    return (
-        found.select_related("cluster", "deployment")
-        .only(*_SHOWN)
-        .order_by(*order, "cluster__name", "node", "index", "pk")
-    )
+    return found.order_by(*order, "cluster__name", "node", "index", "pk")
+
+
+def _there(now: datetime) -> Q:
+    """What counts as a device of its cluster."""
+    return Q(gone="", sampled_at__gte=now - SHOWN_FOR)
+
+
+def _gone(now: datetime) -> Q:
+    return ~Q(gone="") | Q(sampled_at__lt=now - SHOWN_FOR)
 
 
 def visible(actor: Actor) -> QuerySet[GpuDevice]:
@@ -194,46 +216,83 @@ def visible(actor: Actor) -> QuerySet[GpuDevice]:
 
 def device(actor: Actor, pk: int) -> GpuDevice:
     """One device, also where it was not measured for long. Raises :class:`NotFound`."""
-    found = visible(actor).select_related("cluster", "deployment").filter(pk=pk).first()
+    found = (
+        visible(actor)
+        .select_related("cluster", "deployment")
+        .only(*_SHOWN, "key", "first_seen_at")
+        .filter(pk=pk)
+        .first()
+    )
     if found is None:
         raise NotFound("There is no such GPU.")
     return found
 
 
+def row(actor: Actor, found: GpuDevice, now: datetime) -> GpuRow:
+    """:func:`device` as a page shows it; one query."""
+    values = {name: getattr(found, name) for name in _SHOWN if "__" not in name}
+    of_cluster, holder = found.cluster, found.deployment
+    values |= {"cluster__name": of_cluster.name, "cluster__simulated": of_cluster.simulated}
+    values |= {
+        "deployment__name": holder.name if holder else None,
+        "deployment__team_id": holder.team_id if holder else None,
+    }
+    mute = GpuSampling.objects.filter(cluster_id=found.cluster_id, no_data=NoData.NO_PODS).exists()
+    return _row(actor, values, mute, now)
+
+
 def products(actor: Actor, now: datetime) -> list[str]:
     """The products among the devices that are listed, by name; one query."""
-    found = visible(actor).filter(sampled_at__gte=now - SHOWN_FOR).exclude(product="").order_by("product")
+    found = visible(actor).filter(_there(now)).exclude(product="").order_by("product")
     return list(found.values_list("product", flat=True).distinct())
 
 
-def rows(actor: Actor, page: Iterable[GpuDevice], now: datetime) -> list[GpuRow]:
-    """Devices as a page shows them; one query for the clusters that do not tell who uses what."""
-    found = list(page)
+def rows(actor: Actor, page: QuerySet[GpuDevice], now: datetime) -> list[GpuRow]:
+    """Devices as a page shows them; two queries, one of them for the clusters that do not tell who uses
+    what."""
+    found = [dict(zip(_SHOWN, values, strict=True)) for values in page.values_list(*_SHOWN)]
     mute = set(
         GpuSampling.objects.filter(
-            cluster_id__in={device.cluster_id for device in found}, no_data=NoData.NO_PODS
+            cluster_id__in={device["cluster_id"] for device in found}, no_data=NoData.NO_PODS
         ).values_list("cluster_id", flat=True)
     )
-    return [_row(actor, device, device.cluster_id in mute, now) for device in found]
+    return [_row(actor, device, device["cluster_id"] in mute, now) for device in found]
 
 
 def totals(found: QuerySet[GpuDevice], now: datetime) -> GpuTotals:
-    """Sums over :func:`devices`; one query."""
+    """Sums over :func:`devices`; one query, which also counts them for a paginator and tells what they
+    are, since each of these takes as long as the others."""
     current = Q(sampled_at__gte=now - STALE_AFTER)
     held = ~Q(pod_name="")
-    sums: dict[str, Any] = found.order_by().aggregate(
-        all_devices=Count("pk"),
-        all_busy=Count("pk", filter=held),
-        all_idle=Count("pk", filter=current & ~held),
-        all_errors=Count("pk", filter=~Q(error="")),
-        all_stale=Count("pk", filter=~current),
-        all_utilisation=Avg("utilisation", filter=current),
-        all_memory_used=Sum("memory_used", filter=current),
-        all_memory_total=Sum("memory_total", filter=current & Q(memory_used__isnull=False)),
-        all_power=Sum("power", filter=current),
+    rows: Any = list(
+        found.order_by()
+        .values("product")
+        .annotate(
+            # Named apart from the columns: an aggregate called as a column hides it from those after it.
+            all_devices=Count("pk"),
+            all_busy=Count("pk", filter=held),
+            all_idle=Count("pk", filter=current & ~held),
+            all_errors=Count("pk", filter=~Q(error="")),
+            all_stale=Count("pk", filter=~current),
+            all_measured=Count("utilisation", filter=current),
+            all_utilisation=Sum("utilisation", filter=current),
+            all_memory_used=Sum("memory_used", filter=current),
+            all_memory_total=Sum("memory_total", filter=current & Q(memory_used__isnull=False)),
+            all_power=Sum("power", filter=current),
+        )
     )
-    # Named apart from the columns: an aggregate called as a column hides it from those after it.
-    return GpuTotals(**{name.removeprefix("all_"): value for name, value in sums.items()})
+
+    def whole(name: str) -> Any:
+        known = [row[f"all_{name}"] for row in rows if row[f"all_{name}"] is not None]
+        return sum(known) if known else None
+
+    measured, utilisation = whole("measured"), whole("utilisation")
+    return GpuTotals(
+        **{name: whole(name) or 0 for name in ("devices", "busy", "idle", "errors", "stale")},
+        **{name: whole(name) for name in ("memory_used", "memory_total", "power")},
+        utilisation=utilisation / measured if measured else None,
+        products=tuple(sorted(row["product"] for row in rows if row["product"])),
+    )
 
 
 def cluster_gpus(actor: Actor, now: datetime, cluster_id: int | None = None) -> list[ClusterGpus]:
@@ -256,20 +315,24 @@ def sources(actor: Actor, cluster_id: int) -> list[MetricsSource]:
 
 
 def deployment_gpus(actor: Actor, deployment: Deployment, now: datetime) -> DeploymentGpus:
-    """The GPU section of a deployment that the caller may see; five queries."""
-    held = GpuDevice.objects.filter(deployment=deployment, sampled_at__gte=now - SHOWN_FOR)
-    devices_of = held.select_related("cluster", "deployment").order_by("node", "index", "pk")
+    """The GPU section of a deployment that the caller may see; six queries."""
     cluster = Cluster.objects.select_related("gpu_sampling").get(pk=deployment.cluster_id)
     chosen = MetricsSource.objects.filter(cluster=cluster, chosen=True).first()
     placements, empty, silent = placements_of(deployment, now)
     return DeploymentGpus(
-        rows=rows(actor, devices_of, now),
+        rows=held_by(actor, deployment, now),
         placements=placements,
         empty=empty,
         silent=silent,
         wanted=_wants_gpu(deployment),
         cluster=_cluster(cluster, chosen, now),
     )
+
+
+def held_by(actor: Actor, deployment: Deployment, now: datetime) -> list[GpuRow]:
+    """The devices that the pods of a deployment, which the caller may see, hold now; two queries."""
+    held = GpuDevice.objects.filter(_there(now), deployment=deployment)
+    return rows(actor, held.order_by("node", "index", "pk"), now)
 
 
 def _wants_gpu(deployment: Deployment) -> bool:
@@ -287,41 +350,32 @@ def _state(state: str, now: datetime) -> Q:
     }.get(state, Q())
 
 
-def _row(actor: Actor, device: GpuDevice, mute: bool, now: datetime) -> GpuRow:
-    deployment = device.deployment
-    mine = deployment is not None and (actor.sees_everything or deployment.team_id in actor.roles)
+def _row(actor: Actor, device: dict[str, Any], mute: bool, now: datetime) -> GpuRow:
+    team, gone = device["deployment__team_id"], Gone(device["gone"]) if device["gone"] else None
+    mine = team is not None and (actor.sees_everything or team in actor.roles)
     use, pods = Use.IDLE, tuple[str, ...]()
-    if device.pod_name:
+    if gone is not None:
+        mine = False
+    elif device["pod_name"]:
         use = Use.POD if mine or actor.sees_everything else Use.OTHERS
         if use is Use.POD:
-            first = f"{device.pod_namespace}/{device.pod_name}"
-            pods = (first, *(device.shared_with if actor.sees_everything else ()))
+            first = f"{device['pod_namespace']}/{device['pod_name']}"
+            pods = (first, *(device["shared_with"] if actor.sees_everything else ()))
     elif mute:
         use = Use.UNKNOWN
+    plain = {name: device[name] for name in _PLAIN}
     return GpuRow(
-        id=device.pk,
-        cluster_id=device.cluster_id,
-        cluster_name=device.cluster.name,
-        simulated=device.cluster.simulated,
-        node=device.node,
-        index=device.index,
-        vendor=device.vendor,
-        product=device.product,
-        instance=device.instance,
-        driver=device.driver,
-        utilisation=device.utilisation,
-        memory_used=device.memory_used,
-        memory_total=device.memory_total,
-        temperature=device.temperature,
-        power=device.power,
-        error=device.error,
-        source=SourceKind(device.source),
-        sampled_at=device.sampled_at,
-        fresh=fresh(device.sampled_at, now),
+        **plain,
+        id=device["id"],
+        cluster_name=device["cluster__name"],
+        simulated=device["cluster__simulated"],
+        source=SourceKind(device["source"]),
+        fresh=gone is None and fresh(device["sampled_at"], now),
+        gone=gone,
         use=use,
         pods=pods,
-        deployment_id=deployment.pk if deployment is not None and mine else None,
-        deployment_name=deployment.name if deployment is not None and mine else "",
+        deployment_id=device["deployment_id"] if mine else None,
+        deployment_name=device["deployment__name"] if mine else "",
     )
 
 

@@ -9,7 +9,7 @@ SQLite and PostgreSQL write differently.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,7 +25,8 @@ from deployments.domain.gpu_series import (
 )
 from deployments.domain.gpus import Resolution, SourceKind
 from deployments.gateways.metrics import GpuReading
-from deployments.models import GpuDevice, GpuSeries, ObservedObject
+from deployments.models import ClusterNode, GpuDevice, GpuSeries, ObservedObject
+from deployments.workflows import gpu_pods
 
 MANY = 500
 Values = dict[str, Any]
@@ -34,45 +35,62 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Known:
-    """What is stored of a device and matters for its series."""
+    """What is stored of a device and matters for its series, and for whether it is still there."""
 
     pk: int
-    holder: str
     error: str
+    vendor: str
+    node: str
+    source: str
+    sampled_at: datetime
+    gone: str
 
 
 def known_devices(cluster_id: int) -> dict[str, Known]:
     rows = GpuDevice.objects.filter(cluster_id=cluster_id).order_by()
-    return {
-        key: Known(pk, _holder(namespace, pod), error)
-        for key, pk, namespace, pod, error in rows.values_list(
-            "key", "pk", "pod_namespace", "pod_name", "error"
-        )
-    }
+    columns = ("pk", "error", "vendor", "node", "source", "sampled_at", "gone")
+    return {key: Known(*values) for key, *values in rows.values_list("key", *columns)}
 
 
 def deployments_of(cluster_id: int, found: Iterable[GpuReading]) -> dict[tuple[str, str], int]:
-    """(namespace, pod) -> the deployment that it belongs to, of the pods that hold devices."""
-    wanted = {holder for reading in found for holder in reading.holders}
-    names = sorted({name for _, name in wanted})
+    """(namespace, pod) -> the deployment that it belongs to, of the pods that hold devices.
+
+    A pod holds devices of its own node only. Whoever says otherwise is not believed, where the names of
+    nodes are the cluster's: an exporter is a pod too, and anybody's may say anything of anybody's.
+    """
+    nodes: dict[tuple[str, str], set[str]] = {}
+    for reading in found:
+        for holder in reading.holders:
+            nodes.setdefault(holder, set()).add(reading.node)
+    names = sorted({name for _, name in nodes})
+    own = set(ClusterNode.objects.filter(cluster_id=cluster_id).values_list("name", flat=True))
     owned: dict[tuple[str, str], int] = {}
     for start in range(0, len(names), MANY):
         rows = ObservedObject.objects.filter(
             cluster_id=cluster_id, kind="Pod", name__in=names[start : start + MANY], deployment__isnull=False
         )
-        for namespace, name, deployment_id in rows.values_list("namespace", "name", "deployment_id"):
-            if (namespace, name) in wanted:
+        columns = ("namespace", "name", "deployment_id", "data__node")
+        for namespace, name, deployment_id, node in rows.values_list(*columns):
+            told = nodes.get((namespace, name))
+            if told and (node in told or not node or not told <= own):
                 owned[namespace, name] = deployment_id
     return owned
 
 
-def distinct(found: Iterable[GpuReading]) -> dict[str, GpuReading]:
-    """Readings by key. Two nodes that claim one device (a cloned machine) have one each."""
-    by_key: dict[str, GpuReading] = {}
+def distinct(found: Iterable[GpuReading], known: Mapping[str, Known] | None = None) -> dict[str, GpuReading]:
+    """Readings by key. Of several nodes that claim one device (a cloned machine, or somebody who made it
+    up) the one that had it before has its key, the others one each with their node's name."""
+    known = known or {}
+    claims: dict[str, dict[str, GpuReading]] = {}
     for reading in found:
-        same = by_key.get(reading.key)
-        key = reading.key if same is None or same.node == reading.node else f"{reading.node}/{reading.key}"
-        by_key[key[:120]] = reading
+        claims.setdefault(reading.key, {})[reading.node] = reading
+    by_key: dict[str, GpuReading] = {}
+    for key, nodes in claims.items():
+        before = known[key].node if key in known else ""
+        owner = before if before in nodes else next(iter(nodes))
+        for node, reading in nodes.items():
+            twin = f"{node}/{key}"[:120]
+            by_key[twin if node != owner or twin in known else key[:120]] = reading
     return by_key
 
 
@@ -98,9 +116,11 @@ def write(
         for key, of_device in values.items()
         if key not in known
     ]
-    for device in GpuDevice.objects.bulk_create(new):
-        known[device.key] = Known(device.pk, "", "")
-    _append_samples(found, values, known, slot)
+    ids = {key: known[key].pk for key in found if key in known}
+    ids |= {device.key: device.pk for device in GpuDevice.objects.bulk_create(new)}
+    errors = {device.pk: device.error for device in known.values()}
+    _append_samples(found, ids, errors, slot)
+    gpu_pods.note(cluster_id, {ids[key]: reading for key, reading in found.items()}, owned, slot)
 
 
 def _values(
@@ -128,6 +148,7 @@ def _values(
         "shared_with": [f"{other}/{name}" for other, name in holders[1:]],
         "deployment_id": owned.get((namespace, pod)),
         "sampled_at": at,
+        "gone": "",
     }
 
 
@@ -155,33 +176,28 @@ def _update(rows: Sequence[tuple[int, Values]]) -> None:
 
 
 def _append_samples(
-    found: dict[str, GpuReading],
-    values: dict[str, Values],
-    known: dict[str, Known],
-    slot: datetime,
+    found: dict[str, GpuReading], ids: dict[str, int], errors: dict[int, str], slot: datetime
 ) -> None:
+    """``ids`` are the devices by key, ``errors`` what they reported in the last round."""
     start = period_of(Resolution.RAW, slot)
     second = int((slot - start).total_seconds())
-    began = series_of([known[key].pk for key in found], Resolution.RAW, start)
+    began = series_of([ids[key] for key in found], Resolution.RAW, start)
     growing: list[tuple[int, bytes]] = []
     new: list[GpuSeries] = []
     for key, reading in found.items():
-        device = known[key]
-        holder = _holder(values[key]["pod_namespace"], values[key]["pod_name"])
-        first = device.pk not in began
+        device = ids[key]
+        first = device not in began
         packed = pack_sample(
             second, reading.utilisation, reading.temperature, reading.power, reading.memory_used
         )
-        if reading.error != device.error or (first and reading.error):
+        if reading.error != errors.get(device, "") or (first and reading.error):
             packed = pack_mark(second, MarkKind.ERROR, reading.error) + packed
-        if holder != device.holder or (first and holder):
-            packed = pack_mark(second, MarkKind.HOLDER, holder) + packed
         if first:
             new.append(
-                GpuSeries(device_id=device.pk, resolution=Resolution.RAW, start=start, packed=HEADER + packed)
+                GpuSeries(device_id=device, resolution=Resolution.RAW, start=start, packed=HEADER + packed)
             )
         else:
-            growing.append((began[device.pk], packed))
+            growing.append((began[device], packed))
     append(growing)
     GpuSeries.objects.bulk_create(new)
 
@@ -204,7 +220,3 @@ def append(growing: Sequence[tuple[int, bytes]]) -> None:
     statement = f"UPDATE {table} SET packed = {joined} WHERE id = %s"  # noqa: S608  (names of our own)
     with connection.cursor() as cursor:
         cursor.executemany(statement, [(packed, pk) for pk, packed in growing])
-
-
-def _holder(namespace: str, pod: str) -> str:
-    return f"{namespace}/{pod}" if pod else ""

@@ -77,6 +77,13 @@ def look(client: ClusterClient, cluster_id: int, now: datetime) -> Sources:
         services = find_prometheus(client)
     except ClusterForbids as error:
         log.info("cluster %s: Prometheus is not looked for: %s", cluster_id, error.sentence)
+    chosen = set(
+        MetricsSource.objects.filter(
+            cluster_id=cluster_id, kind=SourceKind.PROMETHEUS, chosen=True
+        ).values_list("namespace", "name")
+    )
+    # What was asked before stays the first: nobody takes its place by a name that is found earlier.
+    services.sort(key=lambda service: (service.namespace, service.name) not in chosen)
     asked = [(service, *_probe(client, service)) for service in services]
     with transaction.atomic():
         _remember(cluster_id, exporters, asked, now)

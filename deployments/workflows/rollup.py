@@ -1,5 +1,7 @@
 """Roll-ups of GPU figures: samples into five minutes, those into hours; and forgetting what is too old.
 
+Of a step in which a device changed hands, each pod's part is written beside the whole.
+
 How far a resolution is rolled up stands in one row, and each step moves it on in the transaction that
 appends the roll-ups: two workers at the same step write it once. A step is rolled up half a minute after
 its end, when the last round of it has been stored.
@@ -8,22 +10,26 @@ its end, when the last round of it has been stored.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from deployments.domain.gpu_series import (
+    FIGURES,
     HEADER,
     Mark,
     MarkKind,
+    Part,
     Rolled,
     Sample,
     Unpackable,
     pack_mark,
+    pack_part,
     pack_rolled,
     period_of,
     roll_up,
@@ -32,7 +38,7 @@ from deployments.domain.gpu_series import (
     when,
 )
 from deployments.domain.gpus import Resolution
-from deployments.models import GpuDevice, GpuRollUp, GpuSeries
+from deployments.models import GpuDevice, GpuHolding, GpuPod, GpuRollUp, GpuSeries
 from deployments.workflows.gpu_rows import append, series_of
 from deployments.workflows.keeper import keeper
 
@@ -50,13 +56,19 @@ PERIOD = {
 log = logging.getLogger(__name__)
 
 
+Stretch = tuple[datetime, datetime | None]
+"""A time in which a pod held a device: from, and until before, None for still."""
+
+
 @dataclass
 class Slice:
-    """What a device's finer series holds of one step, and who used it when the step began."""
+    """What a device's finer series holds of one step, with the parts of single pods by when and pod;
+    the error that it reported before, and the newest in the step, None where none changed."""
 
     rows: list[Sample | Rolled] = field(default_factory=list)
-    before: dict[MarkKind, str] = field(default_factory=dict)
-    during: dict[MarkKind, str] = field(default_factory=dict)
+    parts: dict[tuple[int, int], Rolled] = field(default_factory=dict)
+    before: str = ""
+    during: str | None = None
 
 
 def roll_up_due(now: datetime | None = None) -> int:
@@ -118,12 +130,19 @@ def _slices(finer: Resolution, start: datetime, end: datetime) -> Iterator[tuple
         found = Slice()
         try:
             for row in unpack(finer, packed):
+                if isinstance(row, Part):
+                    found.parts[row.row.at, row.pod] = row.row
+                    continue
                 if row.at >= last:
                     break
-                if isinstance(row, Mark):
-                    (found.during if row.at >= first else found.before)[row.kind] = row.text
-                elif row.at >= first:
-                    found.rows.append(row)
+                if not isinstance(row, Mark):
+                    if row.at >= first:
+                        found.rows.append(row)
+                elif row.kind is MarkKind.ERROR:
+                    if row.at >= first:
+                        found.during = row.text
+                    else:
+                        found.before = row.text
         except Unpackable as error:
             log.error("a series of device %s is not readable: %s", device_id, error)
             continue
@@ -136,6 +155,7 @@ def _write(resolution: Resolution, start: datetime, slices: dict[int, Slice]) ->
     finer = FINER[resolution]
     fresh = period_of(finer, start) == start
     began = series_of(list(slices), resolution, period)
+    held = _held(start, start + step_of(resolution))
     growing: list[tuple[int, bytes]] = []
     new: list[GpuSeries] = []
     for device_id, found in slices.items():
@@ -144,12 +164,15 @@ def _write(resolution: Resolution, start: datetime, slices: dict[int, Slice]) ->
             continue
         first = device_id not in began
         packed = b""
-        for kind in MarkKind:
-            # Of what changed within the step, what held at its end counts for all of it.
-            text = found.during.get(kind, found.before.get(kind, ""))
-            # The first step of a finer series cannot tell what changed since the one before it.
-            if text if first else (kind in found.during or fresh):
-                packed += pack_mark(at, kind, text)
+        # Of what changed within the step, what held at its end counts for all of it.
+        error = found.before if found.during is None else found.during
+        # The first step of a finer series cannot tell what changed since the one before it.
+        if error if first else (found.during is not None or fresh):
+            packed += pack_mark(at, MarkKind.ERROR, error)
+        for pod, stretches in sorted(held.get(device_id, {}).items()):
+            mine = _share(found, pod, stretches, finer, period_of(finer, start))
+            if mine != found.rows:
+                packed += pack_part(Part(pod, roll_up(at, mine) or Rolled(at, 0, (None,) * len(FIGURES))))
         packed += pack_rolled(rolled)
         if first:
             new.append(
@@ -159,6 +182,32 @@ def _write(resolution: Resolution, start: datetime, slices: dict[int, Slice]) ->
             growing.append((began[device_id], packed))
     append(growing)
     GpuSeries.objects.bulk_create(new)
+
+
+def _held(start: datetime, end: datetime) -> dict[int, dict[int, list[Stretch]]]:
+    """Who held what in a step: device -> pod -> when."""
+    held: dict[int, dict[int, list[Stretch]]] = {}
+    rows = GpuHolding.objects.filter(Q(until=None) | Q(until__gt=start), since__lt=end).order_by()
+    for device, pod, since, until in rows.values_list("device_id", "pod_id", "since", "until"):
+        held.setdefault(device, {}).setdefault(pod, []).append((since, until))
+    return held
+
+
+def _share(
+    found: Slice, pod: int, stretches: Sequence[Stretch], finer: Resolution, period: datetime
+) -> list[Sample | Rolled]:
+    """What of a step was while a pod held the device."""
+    step = step_of(finer)
+    mine: list[Sample | Rolled] = []
+    for row in found.rows:
+        part = found.parts.get((row.at, pod))
+        begin = period + row.at * step
+        if part is not None:
+            if part.samples:
+                mine.append(part)
+        elif any(since < begin + step and (until is None or until > begin) for since, until in stretches):
+            mine.append(row)
+    return mine
 
 
 def kept(resolution: Resolution) -> timedelta:
@@ -186,6 +235,17 @@ def forget_old(now: datetime | None = None) -> int:
                 break
             GpuSeries.objects.filter(pk__in=ids).delete()
             deleted += len(ids)
-    gone = GpuDevice.objects.filter(sampled_at__lt=now - kept(Resolution.HOUR), series=None)
-    ids = list(gone.values_list("pk", flat=True)[:DELETED_TOGETHER])
-    return deleted + GpuDevice.objects.filter(pk__in=ids).delete()[0]
+    return deleted + _forget_unseen(now - kept(Resolution.HOUR))
+
+
+def _forget_unseen(before: datetime) -> int:
+    """Delete devices that nothing is left of, what ended before that time, and pods that held nothing
+    since."""
+    devices = GpuDevice.objects.filter(sampled_at__lt=before, series=None)
+    ids = list(devices.values_list("pk", flat=True)[:DELETED_TOGETHER])
+    deleted = GpuDevice.objects.filter(pk__in=ids).delete()[0]
+    for old in (GpuHolding.objects.filter(until__lt=before), GpuPod.objects.filter(holdings=None)):
+        ids = list(old.values_list("pk", flat=True)[:MOST_DELETED])
+        for start in range(0, len(ids), DELETED_TOGETHER):
+            deleted += old.model.objects.filter(pk__in=ids[start : start + DELETED_TOGETHER]).delete()[0]
+    return deleted

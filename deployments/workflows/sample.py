@@ -32,33 +32,40 @@ from deployments.gateways.metrics import (
     ExporterPod,
     GpuReading,
     PrometheusService,
+    Told,
     ask_exporter,
     ask_prometheus,
 )
 from deployments.ledger.announce import announce
 from deployments.models import Cluster, ClusterNode, GpuSampling, ObservedObject
-from deployments.workflows import gpu_rows, metrics_sources
+from deployments.workflows import gpu_gone, gpu_rows, metrics_sources
 from deployments.workflows.access import client_for
+from deployments.workflows.gpu_gone import Heard
 from deployments.workflows.keeper import Stopping, keeper
 from deployments.workflows.metrics_sources import LOOK_AGAIN, LOOK_EVERY, Sources
 
 SILENT_AFTER = timedelta(minutes=1)
 TAKEN_FOR = timedelta(seconds=60)
 AT_ONCE = 8  # exporters of one cluster asked at the same time
+MOST_DEVICES = 20_000  # of one cluster, those that are gone included
 ROUND_WITHIN = 12.0  # seconds for all exporters together
 MOST_RESTING = 10_000
 REST_AFTER_SILENCE = 60.0  # seconds for which what was silent is not asked again
 
+VENDORS = {SourceKind.DCGM: "nvidia", SourceKind.AMD: "amd"}
+
 log = logging.getLogger(__name__)
-Asked = Future[list[GpuReading]]
+Asked = Future[Told]
 _resting: dict[tuple[int, str, str], tuple[float, ClusterError]] = {}
 
 
 @dataclass
 class Round:
-    """What a round brought. ``service`` is the Prometheus that answered, None for exporters."""
+    """What a round brought. ``service`` is the Prometheus that answered, None for exporters; ``heard``
+    what answered, with figures or without."""
 
     readings: list[GpuReading] = field(default_factory=list)
+    heard: set[Heard] = field(default_factory=set)
     service: PrometheusService | None = None
     no_data: NoData | None = None
     answered: str = ""
@@ -147,7 +154,7 @@ def _from_prometheus(client: ClusterClient, cluster: Cluster, sources: Sources) 
             _rest(mark, error)
             continue
         if found:
-            return Round(found, service)
+            return Round(found, {(one.vendor, one.node) for one in found}, service)
     return None
 
 
@@ -162,8 +169,11 @@ def _from_exporters(client: ClusterClient, cluster: Cluster, sources: Sources) -
         if isinstance(answer, ClusterError):
             failures[pod.node or pod.name] = answer
             outcome.look_again |= isinstance(answer, ObjectMissing)
-        elif answer:
-            outcome.readings += answer
+            continue
+        if answer.whole:
+            outcome.heard.add((VENDORS[pod.kind], pod.node))
+        if answer.readings:
+            outcome.readings += answer.readings
         else:
             mute[pod.node or pod.name] = ClusterError("It tells nothing about any GPU.")
     unasked = [pod for pod in sources.exporters if not pod.running]
@@ -195,13 +205,13 @@ def _tell(outcome: Round, failures: dict[str, ClusterError], every: int) -> None
 
 def _ask_all(
     client: ClusterClient, cluster_id: int, pods: Sequence[ExporterPod]
-) -> list[tuple[ExporterPod, list[GpuReading] | ClusterError]]:
-    """Every running exporter's answer or failure, some at the same time. What a deadline for them all
-    leaves out is asked first in one of the next rounds, as the order changes each time."""
+) -> list[tuple[ExporterPod, Told | ClusterError]]:
+    """Every running exporter's answer or failure, by the pods' names, some at the same time. What a deadline
+    for them all leaves out is asked first in one of the next rounds, as the order changes each time."""
     wanted = [pod for pod in pods if pod.running]
     random.shuffle(wanted)
     asked: dict[Asked, ExporterPod] = {}
-    answers: list[tuple[ExporterPod, list[GpuReading] | ClusterError]] = []
+    answers: list[tuple[ExporterPod, Told | ClusterError]] = []
     pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="exporters")
     try:
         for pod in wanted:
@@ -218,7 +228,7 @@ def _ask_all(
             answers.append((asked[future], _result(future, cluster_id, asked[future])))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    return answers
+    return sorted(answers, key=lambda answer: (answer[0].namespace, answer[0].name))
 
 
 def _wait(asked: Collection[Asked]) -> tuple[set[Asked], set[Asked]]:
@@ -232,9 +242,7 @@ def _wait(asked: Collection[Asked]) -> tuple[set[Asked], set[Asked]]:
             return done, late
 
 
-def _result(
-    future: Future[list[GpuReading]], cluster_id: int, pod: ExporterPod
-) -> list[GpuReading] | ClusterError:
+def _result(future: Asked, cluster_id: int, pod: ExporterPod) -> Told | ClusterError:
     error = future.exception()
     if error is None:
         _resting.pop(_mark(cluster_id, pod), None)
@@ -272,8 +280,9 @@ def _no_gpus(cluster_id: int) -> bool:
 
 def _store(cluster: Cluster, outcome: Round, epoch: int, now: datetime) -> bool:
     """Write the round in one transaction. False where another worker took it meanwhile."""
-    found = gpu_rows.distinct(outcome.readings)
-    known = gpu_rows.known_devices(cluster.pk) if found else {}
+    known = gpu_rows.known_devices(cluster.pk)
+    found = _bounded(gpu_rows.distinct(outcome.readings, known), known, cluster)
+    gone = gpu_gone.gone(cluster.pk, known, found, outcome.heard, now)
     owned = gpu_rows.deployments_of(cluster.pk, found.values())
     no_data = outcome.no_data
     attributed = any(reading.holders for reading in found.values())
@@ -305,8 +314,21 @@ def _store(cluster: Cluster, outcome: Round, epoch: int, now: datetime) -> bool:
             kinds = {SourceKind.DCGM if one.vendor == "nvidia" else SourceKind.AMD for one in found.values()}
             gpu_rows.write(cluster.pk, found, source, known, owned, now, slot_of(now))
             metrics_sources.choose(cluster.pk, {source} if source else kinds, outcome.service, now)
+        gpu_gone.write(gone)
         announce("gpus", cluster.pk, int(now.timestamp()))
     return True
+
+
+def _bounded(found: dict[str, GpuReading], known: Collection[str], cluster: Cluster) -> dict[str, GpuReading]:
+    """Without the new ones of a cluster that has too many: an exporter that makes up identities would
+    fill the database with them."""
+    room = max(0, MOST_DEVICES - len(known))
+    beyond = [key for key in found if key not in known][room:]
+    if beyond:
+        log.warning("cluster %s: %s more GPUs than %s are left out", cluster.name, len(beyond), MOST_DEVICES)
+    for key in beyond:
+        del found[key]
+    return found
 
 
 def _pods_with_gpus(cluster_id: int) -> bool:

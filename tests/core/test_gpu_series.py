@@ -13,14 +13,24 @@ from django.test.utils import CaptureQueriesContext
 
 from deployments import tasks
 from deployments.domain.actors import Actor
-from deployments.domain.gpu_series import Mark, MarkKind, Rolled, unpack
+from deployments.domain.gpu_series import Part, Rolled, unpack
 from deployments.domain.gpus import Figure, Resolution
 from deployments.gateways.metrics import GpuReading
 from deployments.ledger.queue import FORGET_SERIES_TASK, ROLL_UP_TASK, SAMPLE_TASK
-from deployments.models import Cluster, GpuDevice, GpuRollUp, GpuSampling, GpuSeries
+from deployments.models import (
+    Cluster,
+    ClusterNode,
+    GpuDevice,
+    GpuRollUp,
+    GpuSampling,
+    GpuSeries,
+    ObservedObject,
+    Team,
+)
 from deployments.observer.sampling import next_turn, sample_due
 from deployments.selectors import gpu_charts
 from deployments.workflows import gpu_rows, rollup
+from tests.web import rows as web_rows
 
 pytestmark = pytest.mark.django_db
 
@@ -77,8 +87,7 @@ def test_five_minutes_are_rolled_up_once_and_then_hours(cluster: Cluster) -> Non
     assert all(row.samples == 5 for row in first)
     spread = first[1].spreads[0]
     assert spread is not None and (spread.low, spread.mean, spread.high) == (5.0, 7.0, 9.0)
-    marks = [(row.at, row.text) for row in before if isinstance(row, Mark) and row.kind is MarkKind.HOLDER]
-    assert marks == [(22 * 12, "llm/p0"), (23 * 12, "llm/p1")]
+    assert not [row for row in before if isinstance(row, Part)], "each step was one pod's in whole"
     # The last step has ended, but its last round may still be on its way.
     assert [row.at for row in after if isinstance(row, Rolled)] == [0, 1, 2, 3, 4]
     month = GpuSeries.objects.filter(resolution=Resolution.HOUR).order_by("start")
@@ -190,10 +199,42 @@ def test_devices_that_claim_one_uuid_are_two(cluster: Cluster) -> None:
     assert sorted(GpuDevice.objects.values_list("key", "node")) == [("GPU-0", "n"), ("m/GPU-0", "m")]
 
 
-def test_of_pods_that_share_a_device_ours_comes_first(cluster: Cluster) -> None:
+def test_who_had_a_device_keeps_it_whoever_claims_it(cluster: Cluster) -> None:
+    claim = replace(reading(0, 99.0), node="evil")
+    for at, found in enumerate(([reading(0, 1.0)], [claim, reading(0, 2.0)], [claim], [reading(0, 3.0)])):
+        known = gpu_rows.known_devices(cluster.pk)
+        moment = START + timedelta(minutes=at)
+        gpu_rows.write(cluster.pk, gpu_rows.distinct(found, known), None, known, {}, moment, moment)
+    rows = {
+        key: (node, busy) for key, node, busy in GpuDevice.objects.values_list("key", "node", "utilisation")
+    }
+    assert rows == {"GPU-0": ("n", 3.0), "evil/GPU-0": ("evil", 99.0)}
+
+
+def test_a_pod_holds_nothing_on_a_node_where_it_is_not(cluster: Cluster, team: Team) -> None:
+    stack = web_rows.deployment(web_rows.revision(team), cluster)
+    for name in ("n", "m"):
+        ClusterNode.objects.create(
+            cluster=cluster, name=name, uid=name, resource_version="1", changed_at=START, data={}
+        )
+    ObservedObject.objects.create(
+        cluster=cluster, deployment=stack, kind="Pod", namespace="llm", name="r1-0", uid="u",
+        data={"node": "n"}, resource_version="1", changed_at=START,
+    )  # fmt: skip
+    there, forged = reading(0, 1.0, "r1-0"), replace(reading(1, 1.0, "r1-0"), node="m")
+    assert gpu_rows.deployments_of(cluster.pk, [there]) == {("llm", "r1-0"): stack.pk}
+    assert gpu_rows.deployments_of(cluster.pk, [forged]) == {}
+    # A Prometheus that calls hosts otherwise is believed.
+    assert gpu_rows.deployments_of(cluster.pk, [replace(forged, node="host-7")]) == {
+        ("llm", "r1-0"): stack.pk
+    }
+
+
+def test_of_pods_that_share_a_device_ours_comes_first(cluster: Cluster, team: Team) -> None:
     shared = replace(reading(0, 5.0), holders=(("other", "notebook"), ("llm", "r1-server-0")))
     rows = gpu_rows.distinct([shared])
-    gpu_rows.write(cluster.pk, rows, None, {}, {("llm", "r1-server-0"): None}, START, START)  # type: ignore[dict-item]
+    stack = web_rows.deployment(web_rows.revision(team), cluster)
+    gpu_rows.write(cluster.pk, rows, None, {}, {("llm", "r1-server-0"): stack.pk}, START, START)
     device = GpuDevice.objects.get()
     assert (device.pod_namespace, device.pod_name) == ("llm", "r1-server-0")
     assert device.shared_with == ["other/notebook"]

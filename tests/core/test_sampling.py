@@ -12,7 +12,7 @@ import pytest
 from django.utils import timezone
 
 from deployments.domain.actors import Actor
-from deployments.domain.gpu_series import Mark, MarkKind, Sample, unpack
+from deployments.domain.gpu_series import Sample, unpack
 from deployments.domain.gpus import NoData, Resolution, SourceKind
 from deployments.domain.states import Role, SiteRole
 from deployments.gateways.kubernetes import ClusterCredential
@@ -117,8 +117,7 @@ def test_exporters_are_asked_where_prometheus_has_nothing(cluster: Cluster, shar
     assert amd is not None and amd.memory_total and amd.power and amd.temperature and amd.source == "amd"
     series = GpuSeries.objects.get(device=busy)
     slot = int(now.timestamp()) // 15 * 15 % 3600
-    mark, point = unpack(Resolution.RAW, series.packed)
-    assert mark == Mark(slot, MarkKind.HOLDER, "default/user")
+    (point,) = unpack(Resolution.RAW, series.packed)
     assert isinstance(point, Sample) and (point.at, point.utilisation) == (slot, 0.0)
 
 
@@ -376,6 +375,40 @@ def test_without_exporters_and_without_gpus(cluster: Cluster, shared: RunningSan
         data={"capacity": {"cpu": "4"}},
     )  # fmt: skip
     until(cluster, lambda known: reason(known) is NoData.NO_GPUS and known.devices == 0)
+
+
+def test_an_exporter_that_makes_up_devices_does_not_fill_the_database(
+    cluster: Cluster, shared: RunningSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "MOST_DEVICES", 4)
+    shared.faults("prometheus", answer="empty")
+    round_of(cluster)
+    first = set(GpuDevice.objects.values_list("key", flat=True))
+    now, _ = round_of(cluster)
+    assert len(first) == 4 and set(GpuDevice.objects.values_list("key", flat=True)) == first
+    assert set(GpuDevice.objects.values_list("sampled_at", flat=True)) == {now}, "those it has go on"
+
+
+def test_a_page_that_is_cut_does_not_make_its_devices_gone(cluster: Cluster, shared: RunningSandbox) -> None:
+    shared.faults("prometheus", answer="empty")
+    round_of(cluster)
+    shared.faults("gpu_exporter", variant="no_metrics", pod="nvidia-*")
+    round_of(cluster)
+    dropped = GpuDevice.objects.filter(vendor="nvidia")
+    assert set(dropped.values_list("gone", flat=True)) == {"report"}
+    shared.faults("gpu_exporter", variant="hostname", pod="nvidia-*")
+    round_of(cluster)
+    assert set(dropped.values_list("gone", flat=True)) == {""}
+    shared.faults("gpu_exporter", variant="truncated", pod="nvidia-*")
+    GpuDevice.objects.create(
+        cluster=cluster, key="last-of-the-page", vendor="nvidia", node="practice-gpu-1", source="dcgm",
+        sampled_at=timezone.now() - timedelta(hours=1), first_seen_at=timezone.now(),
+    )  # fmt: skip
+    round_of(cluster)
+    assert GpuDevice.objects.get(key="last-of-the-page").gone == ""
+    shared.faults("gpu_exporter", variant="hostname", pod="nvidia-*")
+    round_of(cluster)
+    assert GpuDevice.objects.get(key="last-of-the-page").gone == "report"
 
 
 def test_a_worker_that_is_to_end_gives_its_round_back(

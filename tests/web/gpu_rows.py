@@ -10,9 +10,7 @@ from django.utils import timezone
 
 from deployments.domain.gpu_series import (
     HEADER,
-    MarkKind,
     Sample,
-    pack_mark,
     pack_rolled,
     pack_sample,
     period_of,
@@ -23,7 +21,10 @@ from deployments.domain.gpus import NoData, Resolution, SourceKind
 from deployments.models import (
     Cluster,
     ClusterNode,
+    Deployment,
     GpuDevice,
+    GpuHolding,
+    GpuPod,
     GpuSampling,
     GpuSeries,
     MetricsSource,
@@ -31,7 +32,6 @@ from deployments.models import (
 
 GIB = 2**30
 Busy = Callable[[int], float | None]  # seconds ago -> percent, None for a gap
-Pod = Callable[[int], str]  # seconds ago -> "namespace/name", "" for nobody
 
 
 def sampling(
@@ -100,29 +100,40 @@ def node(cluster: Cluster, name: str, gpus: int = 4, requested: int | None = 0, 
     )
 
 
-def series(
-    devices: Iterable[GpuDevice], busy: Busy, hours: float = 1.0, step: int = 15, pod: Pod = lambda ago: ""
-) -> None:
-    """Figures of the last hours, sampled and rolled up; where ``busy`` gives None there is a gap.
+def holding(
+    device: GpuDevice,
+    pod: str,
+    since: int,
+    until: int | None = None,
+    deployment: Deployment | None = None,
+    now: datetime | None = None,
+) -> GpuHolding:
+    """``pod`` ("namespace/name") held a device from so many seconds ago until so many, None for still."""
+    namespace, _, name = pod.partition("/")
+    row, _ = GpuPod.objects.get_or_create(
+        cluster=device.cluster, namespace=namespace, name=name, deployment=deployment
+    )
+    now = now or timezone.now()
+    return GpuHolding.objects.create(
+        pod=row,
+        device=device,
+        since=now - timedelta(seconds=since),
+        until=None if until is None else now - timedelta(seconds=until),
+    )
 
-    ``pod`` names who held the device so many seconds ago.
-    """
+
+def series(devices: Iterable[GpuDevice], busy: Busy, hours: float = 1.0, step: int = 15) -> None:
+    """Figures of the last hours, sampled and rolled up; where ``busy`` gives None there is a gap."""
     now = timezone.now()
     samples: list[tuple[datetime, Sample]] = []
-    holders: dict[datetime, str] = {}
     for ago in range(int(hours * 3600), 0, -step):
         at, value = now - timedelta(seconds=ago), busy(ago)
         if value is not None:
             figures = (value, 40 + value * 0.4, 60 + value * 3, GIB * (4 + value * 0.45))
             samples.append((at, Sample(when(Resolution.RAW, at), *figures)))
-            holders[at] = pod(ago)
     blobs: dict[tuple[Resolution, datetime], bytes] = {}
-    last = ""
     for at, one in samples:
         key = (Resolution.RAW, period_of(Resolution.RAW, at))
-        if holders[at] != ("" if key not in blobs else last):
-            blobs[key] = blobs.get(key, HEADER) + pack_mark(one.at, MarkKind.HOLDER, holders[at])
-        last = holders[at]
         row = pack_sample(one.at, one.utilisation, one.temperature, one.power, one.memory_used)
         blobs[key] = blobs.get(key, HEADER) + row
     for resolution in (Resolution.FIVE_MINUTES, Resolution.HOUR):

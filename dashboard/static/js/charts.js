@@ -11,6 +11,7 @@ const HEIGHT = 168;
 const AGAIN = 10_000; // figures are asked for at most this often, ms
 const GAP_LABEL = 64; // px from which on a gap is named
 const FRESH = 60; // s; figures younger than that are awaited, not missing
+const COLOURS = 8; // of lines in one drawing; those after them are dashed
 const MINUTE = 60;
 const DAY = 86_400;
 
@@ -117,7 +118,7 @@ class Chart {
       width: this.area.clientWidth,
       height: HEIGHT,
       legend: { show: false },
-      padding: [8, 8, 0, 0],
+      padding: [8, 18, 0, 0], // the last time stands under the end of its line
       cursor: {
         sync: { key: this.group },
         y: false,
@@ -151,10 +152,11 @@ class Chart {
       ],
       series: [
         {},
-        ...this.rows.slice(1).map(() => ({
-          stroke: () => (single ? colour('--chart-line') : faded('--chart-line', 0.7)),
+        ...this.rows.slice(1).map((_line, i) => ({
+          stroke: () => colour(single ? '--chart-line' : `--line-${(i % COLOURS) + 1}`),
           fill: single ? () => faded('--chart-line', 0.09) : undefined,
-          width: single ? 1.75 : 1.25,
+          dash: i < COLOURS ? undefined : [4, 3],
+          width: single ? 1.75 : 1.5,
           points: { show: false },
           spanGaps: false,
         })),

@@ -1,6 +1,6 @@
 """The gateway to what measures GPUs: exporters and Prometheus, through the API server's proxy."""
 
-from deployments.gateways.metrics.exporters import ExporterPod, ask_exporter, find_exporters
+from deployments.gateways.metrics.exporters import ExporterPod, Told, ask_exporter, find_exporters
 from deployments.gateways.metrics.exposition import Page, Series, parse
 from deployments.gateways.metrics.prometheus import (
     PrometheusService,
@@ -17,6 +17,7 @@ __all__ = [
     "Page",
     "PrometheusService",
     "Series",
+    "Told",
     "ask_exporter",
     "ask_prometheus",
     "find_exporters",

@@ -7,6 +7,8 @@ ROCm/device-metrics-exporter helm-charts (label, port 5000).
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +49,7 @@ class ExporterPod:
 
 
 def find_exporters(client: ClusterClient) -> list[ExporterPod]:
-    """The exporters' pods in the whole cluster, by namespace and name.
+    """The exporters' pods in the whole cluster, one for each node and kind.
 
     Where pods may not be listed cluster-wide, the namespaces that the operators' guides use are looked
     into. Raises :class:`ClusterForbids` where none of those may be listed either.
@@ -64,7 +66,27 @@ def find_exporters(client: ClusterClient) -> list[ExporterPod]:
                 continue
         if not allowed:
             raise refused from None
-    return [found[place] for place in sorted(found)]
+    return one_of_each_node(found.values())
+
+
+def one_of_each_node(pods: Iterable[ExporterPod]) -> list[ExporterPod]:
+    """One exporter for each node and kind, by namespace and name.
+
+    Two sets of them on the same nodes measure the same devices. The running one of the set with most
+    pods counts: that is the one which was installed for the cluster, whatever somebody who may only make
+    pods in a namespace of his own calls his.
+    """
+    pods = list(pods)
+    sizes = Counter((pod.kind, pod.namespace, pod.owner or pod.name) for pod in pods)
+
+    def rank(pod: ExporterPod) -> tuple[bool, int, bool, str, str]:
+        size = sizes[pod.kind, pod.namespace, pod.owner or pod.name]
+        return not pod.running, -size, pod.namespace not in USUAL_NAMESPACES, pod.namespace, pod.name
+
+    best: dict[tuple[SourceKind, str], ExporterPod] = {}
+    for pod in sorted(pods, key=rank):
+        best.setdefault((pod.kind, pod.node or f"{pod.namespace}/{pod.name}"), pod)
+    return sorted(best.values(), key=lambda pod: (pod.namespace, pod.name))
 
 
 def _listed(client: ClusterClient, namespace: str | None) -> dict[tuple[str, str], ExporterPod]:
@@ -107,10 +129,17 @@ def _pod(item: dict[str, Any]) -> ExporterPod | None:
     )
 
 
-def ask_exporter(
-    client: ClusterClient, pod: ExporterPod, *, within: float = ANSWER_WITHIN
-) -> list[GpuReading]:
-    """What the exporter of one node says now; [] where it measures no GPU.
+@dataclass(frozen=True)
+class Told:
+    """What an exporter said. ``whole`` is False where its page was cut or had lines that are none: then
+    a device that is not in it may be there all the same."""
+
+    readings: list[GpuReading]
+    whole: bool
+
+
+def ask_exporter(client: ClusterClient, pod: ExporterPod, *, within: float = ANSWER_WITHIN) -> Told:
+    """What the exporter of one node says now; no readings where it measures no GPU.
 
     Its node is the one that the pod runs on, whatever host its page names. Raises a ClusterError, also
     for an answer that is no page of metrics; ``answered`` holds its first words.
@@ -135,7 +164,8 @@ def ask_exporter(
             answered=clean(body[:200].decode("utf-8", "replace"), 200),
             retryable=False,
         )
-    return readings(page.series, node_of=(lambda _: pod.node) if pod.node else host_of)
+    found = readings(page.series, node_of=(lambda _: pod.node) if pod.node else host_of)
+    return Told(found, whole=not page.cut and not page.odd)
 
 
 def _get(client: ClusterClient, pod: ExporterPod, scheme: str, within: float) -> tuple[int, bytes]:

@@ -21,7 +21,7 @@ MAX_LABELS = 64
 MAX_VALUE = 500
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*+")
-_REST = re.compile(r"\s*+(?:\{(?P<labels>.*)\})?\s*+(?P<value>\S++)(?:\s++-?\d++)?\s*+")
+_VALUE = re.compile(r"\s*+(\S++)(?:\s++-?\d++)?\s*+")
 _PAIR = r'\s*+([a-zA-Z_][a-zA-Z0-9_]*+)\s*+=\s*+"((?:[^"\\]|\\.)*+)"\s*+'
 _PAIRS = re.compile(_PAIR)
 _BLOCK = re.compile(f"(?:{_PAIR}(?:,|$))*+\\s*+")
@@ -63,12 +63,11 @@ def parse(body: bytes, wanted: Mapping[str, object]) -> Page:
         found = find_name(line)
         if found is None or (name := found[0]) not in wanted:
             continue
-        rest = _REST.fullmatch(line, found.end()) if len(line) <= MAX_LINE else None
-        value = _number(rest["value"]) if rest else None
-        if rest is None or value is None:
+        parts = _parts(line, found.end()) if len(line) <= MAX_LINE else None
+        if parts is None:
             page.odd += 1
             continue
-        block = rest["labels"] or ""
+        block, value = parts
         if block not in blocks:
             blocks[block] = read_labels(block)
         labels = blocks[block]
@@ -77,6 +76,22 @@ def parse(body: bytes, wanted: Mapping[str, object]) -> Page:
         else:
             append(Series(name, labels, value))
     return page
+
+
+def _parts(line: str, start: int) -> tuple[str, float] | None:
+    """What stands between the braces of a line, and its number. The last brace ends the labels, as
+    there is none after them: a pattern that looks for it takes a time that grows with the square of the
+    braces, and who writes an exporter's page can write thousands."""
+    block = ""
+    rest = line[start:].lstrip()
+    if rest.startswith("{"):
+        end = rest.rfind("}")
+        if end < 0:
+            return None
+        block, rest = rest[1:end], rest[end + 1 :]
+    found = _VALUE.fullmatch(rest)
+    value = _number(found[1]) if found else None
+    return None if value is None else (block, value)
 
 
 def read_labels(block: str) -> dict[str, str] | None:

@@ -16,7 +16,8 @@ from functools import lru_cache
 from deployments.gateways.metrics.exposition import Series
 
 MIB = 1024 * 1024
-MAX_DEVICES = 1024  # of one exporter's page: a node has some dozens, instances included
+MAX_DEVICES = 256  # of one exporter's page: a node has some dozens, instances included
+MAX_NAME = 200
 # DCGM's blanks for 32 bits begin here, those for 64 bits and for floating point are far above.
 BLANK = 2**31 - 16
 
@@ -89,7 +90,8 @@ class Wanted(dict[str, object]):
     any prefix, which its exporter lets people choose."""
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and meaning(name) is not None
+        # Long ones are none, and are not remembered: a page of megabytes may be one name.
+        return isinstance(name, str) and len(name) <= MAX_NAME and meaning(name) is not None
 
 
 WANTED = Wanted()
@@ -101,7 +103,7 @@ def meaning(name: str) -> tuple[str, str] | None:
     figure = _NVIDIA.get(name)
     if figure:
         return NVIDIA, figure
-    match = _AMD_NAME.fullmatch(name) if len(name) <= 200 else None
+    match = _AMD_NAME.fullmatch(name)
     return (AMD, _AMD[match[1]]) if match else None
 
 
@@ -171,7 +173,7 @@ def readings(
     """What each device shows, in the order of their first series; at most ``most`` devices."""
     devices: dict[tuple[str, str, str], _Device] = {}
     for one in series:
-        wanted = meaning(one.name)
+        wanted = meaning(one.name) if len(one.name) <= MAX_NAME else None
         if wanted is None:
             continue
         vendor, figure = wanted
@@ -312,11 +314,12 @@ def _up_to(most: float, value: float | None) -> float | None:
     return None if value is None or value > most else value
 
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Control characters, and what makes a text look like another one: directions, joiners, marks of order.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 
 @lru_cache(maxsize=8192)
 def clean(text: str, size: int) -> str:
     """A text of at most ``size`` characters without control characters, which no name has and
-    PostgreSQL does not store."""
+    PostgreSQL does not store, and without those that cannot be seen."""
     return _CONTROL.sub("", text)[:size].encode("utf-8", "ignore").decode()

@@ -11,15 +11,19 @@ from deployments.domain.gpu_series import (
     MEMORY_STEP,
     Mark,
     MarkKind,
+    Part,
     Rolled,
     Sample,
     Spread,
     Unpackable,
+    highest,
     pack_mark,
+    pack_part,
     pack_rolled,
     pack_sample,
     period_of,
     roll_up,
+    stored_values,
     unpack,
     values,
     when,
@@ -62,6 +66,42 @@ def test_a_roll_up_byte_by_byte() -> None:
         (287, 20, 0.0, float(GIB), 80.0 * GIB)
     ]
     assert list(values(Resolution.FIVE_MINUTES, packed, Figure.TEMPERATURE)) == []
+
+
+def test_a_pods_part_of_a_roll_up_byte_by_byte() -> None:
+    whole = Rolled(287, 20, (Spread(0.0, 50.0, 100.0), None, None, None))
+    mine = Rolled(287, 8, (Spread(0.0, 10.0, 20.0), None, None, None))
+    none = Rolled(287, 0, (None, None, None, None))
+    packed = HEADER + pack_part(Part(258, mine)) + pack_part(Part(7, none)) + pack_rolled(whole)
+    assert packed[1:32].hex(" ") == ("1f 81 03 1b 02 01 00 00 00 00 00 00 08 00 14 28 ff ff ff" + " ff" * 12)
+    assert list(unpack(Resolution.FIVE_MINUTES, packed)) == [Part(258, mine), Part(7, none), whole]
+    stored = stored_values(Resolution.FIVE_MINUTES, packed, Figure.UTILISATION)
+    assert stored.rows == [(287, 20, 0, 100, 200)] and not stored.cut
+    assert stored.parts == {287: {258: (287, 8, 0, 20, 40), 7: None}}
+    assert stored_values(Resolution.FIVE_MINUTES, packed, Figure.POWER).parts == {287: {258: None, 7: None}}
+    assert highest(Resolution.FIVE_MINUTES, packed, Figure.UTILISATION) == ([(287, 200)], 0xFF)
+    # Of a part that is cut nothing is read, and of one of another length nothing either.
+    cut = stored_values(Resolution.FIVE_MINUTES, packed[:20], Figure.UTILISATION)
+    assert (cut.rows, cut.parts) == ([], {}) and cut.cut
+    odd = HEADER + pack_mark(287, MarkKind.PART, "short") + pack_rolled(whole)
+    assert stored_values(Resolution.FIVE_MINUTES, odd, Figure.UTILISATION).parts == {}
+
+
+@pytest.mark.parametrize("figure", Figure)
+def test_the_largest_values_are_those_that_are_read_with_the_others(figure: Figure) -> None:
+    packed = HEADER
+    for at in range(0, 900, 15):
+        if at % 300 == 0:
+            packed += pack_mark(at, MarkKind.ERROR, f"XID {at}")
+        packed += pack_sample(at, at / 9, None if at % 45 else 50.0, at / 3, at * MEMORY_STEP)
+    found, none = highest(Resolution.RAW, packed + b"\x00\x00\x00", figure)
+    rows = stored_values(Resolution.RAW, packed, figure).rows
+    assert [each for each in found if each[1] != none] == [(row[0], row[4]) for row in rows]
+    rolled = roll_up(3, [Sample(0, 1.0, 2.0, 3.0, MEMORY_STEP), Sample(15, 9.0, 8.0, 7.0, 6 * MEMORY_STEP)])
+    assert rolled is not None
+    packed = HEADER + pack_rolled(rolled)
+    stored = stored_values(Resolution.HOUR, packed, figure).rows
+    assert highest(Resolution.HOUR, packed, figure)[0] == [(3, stored[0][4])]
 
 
 def test_what_does_not_fit_is_the_largest_that_does() -> None:

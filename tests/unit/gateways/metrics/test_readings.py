@@ -10,6 +10,7 @@ import pytest
 
 from deployments.gateways.metrics import WANTED, Series, parse, readings
 from deployments.gateways.metrics.exposition import MAX_LINE, read_labels
+from deployments.gateways.metrics.readings import meaning
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "metrics"
 PAGES = sorted(path.stem for path in GOLDEN.glob("*.txt"))
@@ -113,7 +114,32 @@ def test_labels_are_unescaped_bounded_and_without_control_characters() -> None:
 
 def test_a_page_of_one_million_lines_is_bounded() -> None:
     text = "".join(f'DCGM_FI_DEV_GPU_TEMP{{gpu="{n}",UUID="u{n}"}} 4\n' for n in range(3000))
-    assert len(readings(parse(text.encode(), WANTED).series)) == 1024
+    assert len(readings(parse(text.encode(), WANTED).series)) == 256
+
+
+@pytest.mark.timeout(60)
+def test_a_page_made_to_be_slow_is_not() -> None:
+    """Half a page of lines of braces: with a pattern that tries each brace it takes minutes."""
+    line = "DCGM_FI_DEV_GPU_UTIL{" + "}" * 16_000 + " a b c\n"
+    found = parse((line * 300).encode(), WANTED)
+    assert (found.odd, found.series) == (300, [])
+    blanks = 'DCGM_FI_DEV_GPU_UTIL{gpu="0"' + " " * 16_000 + '"} 1\n'
+    assert parse((blanks * 300).encode(), WANTED).odd == 300
+
+
+def test_names_that_nobody_asked_for_are_not_remembered() -> None:
+    before = meaning.cache_info().currsize
+    for number in range(20):
+        name = f"gpu_{number}_" + "x" * 100_000 + "_gpu_used_vram"
+        assert parse(f'{name}{{gpu_id="0",gpu_uuid="u"}} 1\n'.encode(), WANTED).series == []
+    assert meaning.cache_info().currsize == before
+
+
+def test_names_of_the_field_with_any_prefix_are_known_and_others_are_not() -> None:
+    for name in ("gpu_used_vram", "amd_gpu_used_vram", "site_2_gpu_used_vram", "dcgm_fb_used"):
+        assert name in WANTED, name
+    for name in ("gpu_used_vram_total", "xgpu_used_vram", "DCGM_FI_DEV_FB_USED_2", "_" * 201):
+        assert name not in WANTED, name
 
 
 def test_devices_without_a_uuid_are_told_apart_by_node_and_index() -> None:

@@ -1,0 +1,201 @@
+"""What the GPUs of a deployment's pods did over time: also those that a pod held before it moved, and
+those of pods that are gone.
+
+A pod's figures are its devices' figures in the times that it held them (docs/decisions/0004). Where a
+pod holds several devices at once its utilisation is their mean, its temperature that of the hottest, its
+memory and power their sum, which is a gap where one of them is not known. A device that several pods
+share counts in whole for each of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.db.models import Q
+
+from deployments.domain.actors import Actor
+from deployments.domain.gpus import SAMPLE_EVERY, Figure, Gone, Resolution, fresh
+from deployments.models import Deployment, GpuHolding
+from deployments.selectors.gpu_charts import DIGITS, GIB, UNITS, Chart, grid, rounded
+from deployments.selectors.gpu_reading import Cells, Span, Stretch, load, load_level, spans, stretches
+from deployments.selectors.gpus import visible
+
+MOST_HELD = 5_000
+"""Holdings of a deployment that are read for one range, the newest ones."""
+MOST_DEVICES = 128
+SPARK_STEP = 600  # seconds; a line as high as a word has no room for more
+_SUMMED = (Figure.MEMORY, Figure.POWER)
+
+Values = list[float | None]
+
+
+@dataclass(frozen=True)
+class Held:
+    """A pod held a device from a time on until before another, None for still."""
+
+    device_id: int
+    node: str
+    index: str
+    instance: str
+    gone: Gone | None
+    since: datetime
+    until: datetime | None
+
+
+@dataclass(frozen=True)
+class PodUse:
+    """What a pod held within a range, in order of time. ``now`` says whether it holds one still."""
+
+    id: int
+    namespace: str
+    name: str
+    held: tuple[Held, ...]
+
+    @property
+    def now(self) -> bool:
+        return any(each.until is None for each in self.held)
+
+    def times(self, device_id: int, end: datetime) -> list[Span]:
+        """When it held a device, in Unix seconds."""
+        mine = (each for each in self.held if each.device_id == device_id)
+        return _merged((_unix(each.since), _unix(each.until or end)) for each in mine)
+
+
+@dataclass(frozen=True)
+class PodsOfRange:
+    """``pods`` are those that hold devices now first, then those that did most lately. ``since`` is set
+    where there were more changes than are read: what was before is not shown."""
+
+    pods: list[PodUse]
+    since: datetime | None
+
+
+def pods_of(deployment: Deployment, start: datetime, end: datetime) -> PodsOfRange:
+    """The pods of a deployment, which the caller may see, that held devices between two times; one query."""
+    rows = GpuHolding.objects.filter(
+        Q(until=None, device__sampled_at__gt=start) | Q(until__gt=start),
+        pod__deployment=deployment,
+        since__lt=end,
+    ).order_by("-since", "-pk")
+    found: dict[tuple[int, str, str], list[Held]] = {}
+    oldest = None
+    columns = ("device_id", "device__node", "device__index", "device__instance", "device__gone")
+    several = rows.values_list(
+        *("pod_id", "pod__namespace", "pod__name", "device__sampled_at", "since", "until"), *columns
+    )[:MOST_HELD]
+    for count, (pod, namespace, name, seen, since, until, device, node, index, instance, gone) in enumerate(
+        several, 1
+    ):
+        # Of a device that has fallen silent nothing is known after its last figures.
+        if until is None and not fresh(seen, end):
+            until = seen + SAMPLE_EVERY
+        oldest = since if count == MOST_HELD else None
+        held = Held(device, node, index, instance, Gone(gone) if gone else None, since, until)
+        found.setdefault((pod, namespace, name), []).append(held)
+    pods = [PodUse(*key, tuple(reversed(held))) for key, held in found.items()]
+    pods.sort(key=lambda pod: (not pod.now, -max(_unix(each.until or end) for each in pod.held), pod.name))
+    return PodsOfRange(pods, oldest)
+
+
+def pod_chart(pods: Sequence[PodUse], start: datetime, end: datetime, points: int, figure: Figure) -> Chart:
+    """A figure of each pod between two times, by the pods' ids; a gap where it held nothing, and where
+    nothing is known of what it held. One query, up to three where the newest figures are not rolled up."""
+    step, resolution = spans(start, end, points)
+    first, count = grid(start, end, step)
+    cells = Cells(first, step, count, "mean")
+    devices = list(dict.fromkeys(each.device_id for pod in pods for each in pod.held))[:MOST_DEVICES]
+    found = stretches(load(devices, resolution, datetime.fromtimestamp(first, UTC), end), figure)
+    scale = 1 / GIB if figure is Figure.MEMORY else 1.0
+    lines = {pod.id: rounded(_line(pod, found, cells, end, figure), scale, DIGITS[figure]) for pod in pods}
+    times = list(range(first, first + count * step, step))
+    return Chart(figure, UNITS[figure], step, times, lines)
+
+
+def deployment_sparklines(
+    actor: Actor, deployment_ids: Sequence[int], start: datetime, end: datetime
+) -> dict[int, Values]:
+    """For each deployment the mean utilisation of the devices that its pods held, over time and from
+    roll-ups alone: a list shows dozens. Deployments that held none are absent; two queries."""
+    rows = GpuHolding.objects.filter(
+        Q(until=None) | Q(until__gt=start),
+        pod__deployment_id__in=list(deployment_ids),
+        device__in=visible(actor),
+        since__lt=end,
+    ).order_by("since")
+    held: dict[tuple[int, int, int], list[Span]] = {}
+    columns = ("pod__deployment_id", "pod_id", "device_id", "since", "until")
+    for deployment, pod, device, since, until in rows.values_list(*columns)[:MOST_HELD]:
+        held.setdefault((deployment, pod, device), []).append((_unix(since), _unix(until or end)))
+    step = SPARK_STEP
+    first = int(start.timestamp()) // step * step
+    cells = Cells(first, step, max(1, (int(end.timestamp()) - first) // step), "mean")
+    begin = datetime.fromtimestamp(first, UTC)
+    devices = list({device for _deployment, _pod, device in held})
+    found = stretches(load_level(devices, Resolution.FIVE_MINUTES, begin, end), Figure.UTILISATION)
+    lines: dict[int, list[tuple[Values, list[float]]]] = {}
+    for (deployment, pod, device), times in held.items():
+        merged = _merged(times)
+        mine = cells.fill([each.of_pod(pod, merged) for each in found.get(device, ())])
+        lines.setdefault(deployment, []).append((mine, cells.covered(merged)))
+    return {
+        deployment: rounded(_together(several, [], Figure.UTILISATION, step), 1.0, 1)
+        for deployment, several in lines.items()
+    }
+
+
+def _line(
+    pod: PodUse, read: Mapping[int, Iterable[Stretch]], cells: Cells, end: datetime, figure: Figure
+) -> Values:
+    """A figure of a pod in each span of a chart."""
+    several: list[tuple[Values, list[float]]] = []
+    every: list[Span] = []
+    for device in dict.fromkeys(each.device_id for each in pod.held):
+        times = pod.times(device, end)
+        every += times
+        mine = cells.fill([each.of_pod(pod.id, times) for each in read.get(device, ())])
+        several.append((mine, cells.covered(times)))
+    if len(several) == 1:
+        return several[0][0]
+    return _together(several, cells.covered(_merged(every)), figure, cells.step)
+
+
+def _together(
+    several: Sequence[tuple[Values, list[float]]], any_of: list[float], figure: Figure, step: int
+) -> Values:
+    """One line of several devices', each with the share of every span in which it counts; ``any_of`` is
+    the share in which any of them does, for figures that are summed."""
+    found: Values = []
+    # A holding may end a round after its last figures: so much of a span may lack them.
+    least = min(0.5, 2 * SAMPLE_EVERY.total_seconds() / step)
+    for place, at_once in enumerate(zip(*(zip(*each, strict=True) for each in several), strict=True)):
+        known = [(value, share) for value, share in at_once if value is not None and share]
+        weight = math.fsum(share for _, share in known)
+        if not known:
+            found.append(None)
+        elif figure is Figure.TEMPERATURE:
+            found.append(max(value for value, _ in known))
+        elif figure not in _SUMMED:
+            found.append(math.fsum(value * share for value, share in known) / weight)
+        elif any(value is None and share > least for value, share in at_once):
+            found.append(None)
+        else:
+            found.append(math.fsum(value * share for value, share in known) / any_of[place])
+    return found
+
+
+def _merged(times: Iterable[Span]) -> list[Span]:
+    """Times in order, those that meet or overlap as one."""
+    found: list[Span] = []
+    for since, until in sorted(times):
+        if found and since <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], until))
+        else:
+            found.append((since, until))
+    return found
+
+
+def _unix(at: datetime) -> int:
+    return int(at.timestamp())
