@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sandbox.backend import BackendRequest, one
+from sandbox.backend import BackendRequest, closing, one
 from sandbox.proxying import port_number
 
 if TYPE_CHECKING:
@@ -42,10 +42,11 @@ async def _http(process: Process, action: Object, timeout: float) -> Result:
         answer = await backend.handle(request)
         if not isinstance(answer.body, bytes):
             size = 0
-            async for part in answer.body:
-                size += len(part)
-                if size > READ_BYTES:
-                    break
+            async with closing(answer.body) as body:
+                async for part in body:
+                    size += len(part)
+                    if size > READ_BYTES:
+                        break
         return answer.status
 
     try:
