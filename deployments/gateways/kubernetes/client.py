@@ -79,6 +79,7 @@ class ClusterClient(StreamCalls, ProxyCalls):
             key = "unknown-" + hashlib.sha256(seed.encode()).hexdigest()[:32]
         self._cache_file = cache_dir / f"discovery-{key}.json"
         self._lock = threading.RLock()
+        self._proxy_lock = threading.Lock()
         self._dynamic: DynamicClient | None = None
         self._resources: dict[ResourceKind, Resource] = {}
 
