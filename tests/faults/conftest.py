@@ -83,3 +83,13 @@ def observer(cluster: Cluster) -> Iterator[None]:
 def switched(sandbox: RunningSandbox, fault: str, params: dict[str, Any]) -> None:
     status, _, answer = sandbox.faults(fault, **params)
     assert status < 300, answer
+
+
+@contextmanager
+def slow_motion(sandbox: RunningSandbox) -> Iterator[None]:
+    """Simulated time goes as real time does: what passes by itself stays long enough to be looked at."""
+    sandbox.request("PUT", "/sandbox/clock", {"speed": 1})
+    try:
+        yield
+    finally:
+        sandbox.request("PUT", "/sandbox/clock", {"speed": sandbox.speed})

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from deployments.domain.health.events import event_causes
-from deployments.domain.health.observed import ObservedStack
+from deployments.domain.health.events import event_causes, probe_causes
+from deployments.domain.health.observed import ObservedPod, ObservedStack
 from deployments.domain.health.podcauses import pod_causes
 from deployments.domain.health.reasons import RECENT, Cause
-from deployments.domain.health.workloads import claim_causes, failure_causes, workload_causes
+from deployments.domain.health.workloads import (
+    claim_causes,
+    failure_causes,
+    unapplied_cause,
+    workload_causes,
+)
 from deployments.domain.states import Health
 
 __all__ = ["RECENT", "Assessment", "assess", "pod_causes"]
@@ -30,6 +35,10 @@ def assess(observed: ObservedStack, now: datetime, installing: bool) -> Assessme
 
     ``installing`` is True while an install or another change runs: what is missing then is on its way.
     """
+    if observed.unapplied and not observed.unapplied.begun and not installing:
+        # Whatever the cluster reports: nothing of this stack was ever sent to it.
+        cause = unapplied_cause(observed.unapplied)
+        return Assessment(cause.health, cause.sentence, tuple(filter(None, [cause.evidence])), cause.remedy)
     if observed.foreign:
         return Assessment(
             Health.UNKNOWN,
@@ -61,13 +70,29 @@ _REACH = "Check the connection to the cluster."
 
 
 def _causes(observed: ObservedStack, now: datetime, installing: bool) -> list[Cause]:
-    found = claim_causes(observed, now, installing) + workload_causes(observed, installing)
+    found = claim_causes(observed, now, installing)
+    # Of what is equally bad the first one speaks: a probe tells more than its outcome.
     for pod in observed.pods:
-        found += pod_causes(pod, now)
+        found += probe_causes(pod, observed.events, now, installing)
+    found += workload_causes(observed, installing)
+    if observed.unapplied and not installing:
+        # First: it is why the rest is not there.
+        found.insert(0, unapplied_cause(observed.unapplied))
+    for pod in observed.pods:
+        if not _replaced(pod, observed):
+            found += pod_causes(pod, now)
     found += event_causes(observed, now) + failure_causes(observed)
     if all(cause.health is Health.PROGRESSING for cause in found):
         found += _service(observed, installing)
     return _soften(found, observed)
+
+
+def _replaced(pod: ObservedPod, observed: ObservedStack) -> bool:
+    """Whether others do the work of a pod that has failed: a Deployment makes a new one, and leaves the
+    failed one (evicted, for instance) for somebody to look at."""
+    return pod.phase == "Failed" and any(
+        w.component == pod.component and w.exists and w.ready >= w.desired for w in observed.workloads
+    )
 
 
 def _soften(found: list[Cause], observed: ObservedStack) -> list[Cause]:
