@@ -200,6 +200,9 @@ def _store(judged: Iterable[_Judged], now: datetime) -> tuple[set[int], list[int
             }
             if found.health != deployment.health or deployment.health_since is None:
                 update["health_since"] = now
+            if found.asked and deployment.probe_due_at is not None:
+                # What was answered before (while a pod was away, perhaps) is what is left of the trouble.
+                update["probe_due_at"] = now
         row = Deployment.objects.filter(pk=deployment.pk, version=deployment.version)
         if not row.update(**update):
             missed.append(deployment.pk)

@@ -7,16 +7,18 @@ again, as somebody does who has them open.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from deployments.commands.operations import retry
 from deployments.commands.uninstall import uninstall
 from deployments.domain.actors import Actor
 from deployments.domain.spec import GpuVendor, ServerSpec, StackSpec
 from deployments.domain.states import OperationKind, OperationState
-from deployments.models import Cluster, Operation, Team
+from deployments.models import Cluster, Deployment, Operation, Team
 from tests.faults.conftest import slow_motion, switched
 from tests.faults.pages import Page, begin, hero, look_again, says, until
 from tests.sandbox_server import RunningSandbox
@@ -90,6 +92,21 @@ def test_a_node_that_is_lost_is_named_and_its_pods_find_another(
         assert f"The node {node} is gone, and r1-server-0 with it." in pod_page(page, installed)
     says(page, installed, "Healthy")
     assert world.request("GET", POD)[2]["spec"]["nodeName"] != node
+
+
+def test_after_a_trouble_the_pods_are_asked_at_once(
+    installed: Operation, world: RunningSandbox, page: Page
+) -> None:
+    """Else the page would say for half a minute what they answered while their node was silent."""
+    rows = Deployment.objects.filter(pk=installed.deployment_id)
+    switched(world, "node_not_ready", {"node": "*"})
+    says(page, installed, 'class="hero failed"', "does not answer any more")
+    probes = rows.get().probes
+    assert probes["server"]["answers"] is False
+    far = timezone.now() + timedelta(hours=1)
+    rows.update(probe_due_at=far)
+    world.clear_faults()
+    until(lambda: rows.get().probe_due_at < far - timedelta(minutes=30), "the next turn to be moved ahead")
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,14 @@ __all__ = ["RECENT", "Assessment", "assess", "pod_causes"]
 
 @dataclass(frozen=True)
 class Assessment:
-    """``evidence`` are the cluster's own words, newest and worst first; ``remedy`` may be ""."""
+    """``evidence`` are the cluster's own words, newest and worst first; ``remedy`` may be "". ``asked`` is
+    True where it rests on what the last check was answered, which may be over."""
 
     health: Health
     sentence: str
     evidence: tuple[str, ...] = ()
     remedy: str = ""
+    asked: bool = False
 
 
 def assess(observed: ObservedStack, now: datetime, installing: bool) -> Assessment:
@@ -62,7 +64,7 @@ def assess(observed: ObservedStack, now: datetime, installing: bool) -> Assessme
         worst = min(causes, key=lambda cause: cause.health.badness)
         ranked = sorted(causes, key=lambda cause: cause.health.badness)
         evidence = tuple(dict.fromkeys(cause.evidence for cause in ranked if cause.evidence))
-        return Assessment(worst.health, worst.sentence, evidence[:8], worst.remedy)
+        return Assessment(worst.health, worst.sentence, evidence[:8], worst.remedy, worst.asked)
     return _quiet(observed, installing)
 
 
@@ -122,11 +124,18 @@ def _service(observed: ObservedStack, installing: bool) -> list[Cause]:
             found.append(Cause(Health.PROGRESSING, sentence, "", f"without the model: {without}"))
         else:
             sentence = f"The model {observed.model} is not on every server."
-            found.append(Cause(health, sentence, "Pull the model again.", f"without the model: {without}"))
+            evidence = f"without the model: {without}"
+            found.append(Cause(health, sentence, "Pull the model again.", evidence, asked=True))
     ready = any(w.component == "server" and w.ready > 0 for w in observed.workloads)
     if ready and observed.server_answers is False:
         found.append(
-            Cause(health, "Ollama does not answer.", "Read the server's log, or restart it.", "no answer")
+            Cause(
+                health,
+                "Ollama does not answer.",
+                "Read the server's log, or restart it.",
+                "no answer",
+                asked=True,
+            )
         )
     chat_ready = any(w.component == "chat" and w.ready > 0 for w in observed.workloads)
     if ready and chat_ready and observed.chat_expected and observed.chat_reaches is False:
@@ -136,6 +145,7 @@ def _service(observed: ObservedStack, installing: bool) -> list[Cause]:
                 "The chat does not reach the model.",
                 "Run the chat check for details.",
                 "chat check failed",
+                asked=True,
             )
         )
     return found
@@ -166,4 +176,4 @@ def _quiet(observed: ObservedStack, installing: bool) -> Assessment:
     if not chat_known:
         open_questions.append("whether the chat reaches it")
     sentence = f"All pods are ready; not checked yet is {' and '.join(open_questions)}."
-    return Assessment(Health.UNKNOWN, sentence, remedy="Run the checks.")
+    return Assessment(Health.UNKNOWN, sentence, remedy="Run the checks.", asked=True)

@@ -21,12 +21,13 @@ MORE_ROOM = "Free disk or memory on the node, or ask for more in the profile."
 
 @dataclass(frozen=True)
 class Cause:
-    """One thing that is wrong (or under way), with its evidence."""
+    """One thing that is wrong (or under way), with its evidence. ``asked``: only a check tells it."""
 
     health: Health
     sentence: str
     remedy: str
     evidence: str
+    asked: bool = False
 
 
 _IMAGE = frozenset(
