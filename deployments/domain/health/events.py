@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from deployments.domain.health.observed import ObservedEvent, ObservedPod, ObservedStack
 from deployments.domain.health.reasons import EVICTED, MORE_ROOM, RECENT, Cause, restarts
@@ -34,6 +34,10 @@ _EVENTS = {
     ),
     "Evicted": (Health.DEGRADED, EVICTED, MORE_ROOM),
 }
+
+
+# How long after the end of its pod a controller makes another one of the same name.
+_AT_ONCE = timedelta(seconds=10)
 
 
 def event_causes(observed: ObservedStack, now: datetime) -> list[Cause]:
@@ -90,7 +94,8 @@ def _probe_fails(pod: ObservedPod, event: ObservedEvent, installing: bool) -> li
     if waits or killed:
         return []
     sentence = f"{pod.name} runs, but fails its readiness probe and gets no requests."
-    return [Cause(Health.DEGRADED, sentence, "Read the log, or restart it.", evidence)]
+    # The model was there when a check asked last; it may have gone since.
+    return [Cause(Health.DEGRADED, sentence, "Read the log, or restart it.", evidence, asked=True)]
 
 
 def _overcome(event: ObservedEvent, observed: ObservedStack) -> bool:
@@ -98,8 +103,8 @@ def _overcome(event: ObservedEvent, observed: ObservedStack) -> bool:
     kind, _, name = event.about.partition("/")
     if kind == "Pod":
         pod = next((pod for pod in observed.pods if pod.name == name), None)
-        if pod is None:
-            return True
+        if pod is None or (pod.created_at and pod.created_at - event.at > _AT_ONCE):
+            return True  # it was another pod of that name
         started = any(container.state == "running" for container in pod.containers)
         return pod.ready or started
     workload = next((w for w in observed.workloads if w.name == name), None)
