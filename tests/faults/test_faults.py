@@ -19,7 +19,6 @@ from deployments.observer.health import reassess
 from deployments.workflows.engine import run_operation
 from deployments.workflows.plans import PLANS
 from deployments.workflows.probe import probe
-from sandbox.world.faults import NAMES
 from tests.faults.conftest import switched
 from tests.faults.pages import Page, begin, says, step
 from tests.sandbox_server import RunningSandbox
@@ -65,26 +64,6 @@ OF_PULLS = [
     ("disk_full", {"at": 0.3}, "no space left on device"),
     ("pull_error", {"text": "pull model manifest: 403: <html>secret-body</html>"}, "403"),
 ]
-
-ELSEWHERE = {
-    "slow": "test_a_slow_server_is_waited_for",
-    "gone_410": "tests/contract and tests/core/test_observer.py",
-    "watch_stall": "tests/core/test_observer_trouble.py",
-    "watch_close": "tests/core/test_observer_trouble.py",
-    "stalled_pull": "test_a_stall_is_shown_and_ends_when_bytes_come",
-    "failing_pull_part": "test_a_failed_part_is_fetched_again",
-    "lost_model": "test_a_lost_model_is_said_and_pulled_again",
-    "node_pressure": "its taint is that of test_a_pod_that_fits_nowhere_is_explained",
-    **dict.fromkeys(("evict", "node_lost", "probe_failure", "lost_claims"), "test_installed.py"),
-    **dict.fromkeys(
-        ("gpu_exporter", "exporters_gone", "prometheus", "node_labels"), "tests/core/test_sampling.py"
-    ),
-}
-
-
-def test_every_fault_has_a_test() -> None:
-    tested = {case[0] for case in [*OF_REQUESTS, *OF_PODS, *OF_NODES, *OF_PULLS]} | set(ELSEWHERE)
-    assert tested == set(NAMES)
 
 
 @pytest.mark.parametrize(("fault", "params", "words"), OF_REQUESTS, ids=[case[0] for case in OF_REQUESTS])
@@ -166,6 +145,20 @@ def test_a_pod_that_fits_nowhere_is_explained(
     failed = {item["check"]: item for item in operation.result["findings"] if item["level"] == "fail"}
     assert failed.keys() <= {"fit", "chat_fit", "device_plugin"} and failed, "the preflight knew it"
     assert words.lower() in str(failed).lower()
+
+
+def test_a_driver_that_is_too_old_is_named_before_the_install(
+    actor: Actor, team: Team, cluster: Cluster, observer: None, world: RunningSandbox, page: Page
+) -> None:
+    switched(
+        world, "node_labels", {"node": "*", "labels": {"nvidia.com/cuda.driver-version.full": "470.82.01"}}
+    )
+    spec = replace(StackSpec(), server=ServerSpec(gpu_vendor=GpuVendor.NVIDIA, gpu_count=1))
+    operation = work_off(begin(actor, team, cluster, spec, "fault-labels", anyway=False))
+    assert operation.state == OperationState.FAILED
+    text = says(page, operation, "Nothing is installed yet")
+    assert operation.failure in text and "driver" in operation.failure.lower()
+    assert "470.82.01" in page(reverse("operation", args=[operation.pk]))
 
 
 @pytest.mark.parametrize(("fault", "params", "words"), OF_PULLS, ids=[case[0] for case in OF_PULLS])
