@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from aiohttp import web
 
 from sandbox import selectors, status
-from sandbox.backend import BackendRequest, one
+from sandbox.backend import BackendRequest, closing, one
 from sandbox.kinds import by_name
 
 if TYPE_CHECKING:
@@ -269,7 +269,8 @@ async def relay(
     encoded = "Content-Encoding" in response.headers
     if html and not encoded and request.method != "HEAD":
         try:
-            text = b"".join([part async for part in body]).decode("utf-8", "replace")
+            async with closing(body):
+                text = b"".join([part async for part in body]).decode("utf-8", "replace")
         except ConnectionError:
             return _abort(request, response)
         data = rewrite_html(text, host, prefix).encode()
@@ -298,15 +299,12 @@ async def _send(
         response.enable_chunked_encoding()
     await response.prepare(request)
     try:
-        if request.method != "HEAD" and response.status not in (204, 304):
-            async for part in body:
-                await response.write(part)
-        await response.write_eof()
+        async with closing(body):
+            if request.method != "HEAD" and response.status not in (204, 304):
+                async for part in body:
+                    await response.write(part)
+            await response.write_eof()
     except (ConnectionError, asyncio.IncompleteReadError):
         # Either side went away in the middle: the other one learns it by a broken connection.
         return _abort(request, response)
-    finally:
-        close = getattr(body, "aclose", None)
-        if close is not None:
-            await close()
     return response

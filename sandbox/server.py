@@ -76,6 +76,8 @@ class Server:
         self.world = world
         self.address = ""
         self.watches: dict[Watch, RequestInfo] = {}
+        self.under_way: set[asyncio.Task[Any]] = set()
+        self._stopping = False
         self._runner: web.ServerRunner | None = None
         self._certificates: dict[bytes, User] = {}
 
@@ -83,9 +85,10 @@ class Server:
 
     async def start(self, host: str, port: int, context: ssl.SSLContext | None) -> int:
         """Listen; returns the port. port 0 takes any free one."""
-        self._runner = web.ServerRunner(
-            web.Server(self.handle, access_log=None), shutdown_timeout=0.3, keepalive_timeout=120.0
-        )
+        # A client that leaves ends its request, as at a real server: a watch that is quiet, or a log that nobody
+        # writes, would not learn it before its next line.
+        serving = web.Server(self.handle, access_log=None, handler_cancellation=True)
+        self._runner = web.ServerRunner(serving, shutdown_timeout=0.3, keepalive_timeout=120.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, ssl_context=context, backlog=512)
         await site.start()
@@ -94,10 +97,18 @@ class Server:
         return listening
 
     async def stop(self) -> None:
+        """Stop listening and end every request. Those that come now are dropped."""
+        self._stopping = True
         for watch in list(self.watches):
             watch.close()
         if self._runner is not None:
             await self._runner.cleanup()
+        # The runner has not ended those whose connection was still being made when it looked, nor waited for those
+        # that it cancelled. A stream that is left would be torn down with the loop, in the middle of a read.
+        while self.under_way:
+            for task in self.under_way:
+                task.cancel()
+            await asyncio.gather(*self.under_way, return_exceptions=True)
 
     def end_watches(self, wanted: Callable[[RequestInfo], bool], error: status.ApiError | None = None) -> int:
         """End open watches, with an ERROR event when one is given. Returns how many."""
@@ -118,6 +129,18 @@ class Server:
         return path, query
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        task = asyncio.current_task()
+        assert task is not None
+        if self._stopping:
+            return _dropped(request)
+        self.under_way.add(task)
+        try:
+            return await self._handle(request)
+        finally:
+            self.under_way.discard(task)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         audit_id = request.headers.get("Audit-ID") or new_audit_id()
         path, text = self.raw_path(request)
         query = Query(text)
@@ -133,9 +156,7 @@ class Server:
             data = (plain.text if isinstance(plain, status.PlainError) else str(plain)).encode()
             return await call.send(plain.code, data, "text/plain; charset=utf-8", plain.headers)
         except DropConnection:
-            if request.transport is not None:
-                request.transport.abort()
-            return web.Response()
+            return _dropped(request)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:
@@ -249,6 +270,13 @@ class Server:
         """403 for a role or binding that gives away what its writer does not hold."""
         if kind.kind in ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"):
             self.access.check_grant(call.user, kind, dict(obj))
+
+
+def _dropped(request: web.BaseRequest) -> web.Response:
+    """Close the connection without an answer."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
 
 
 _Handler = Callable[[Call], Awaitable[web.StreamResponse]]

@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from sandbox import apply, bodies, listing, protobuf, proxying, selectors, status, verbs
+from sandbox.backend import closing
 from sandbox.calls import Call, check_write_options
 from sandbox.encoding import clone
 from sandbox.kinds import Kind, by_name
@@ -277,24 +278,20 @@ async def log(call: Call) -> web.StreamResponse:
             f'Get "https://{address}:10250/containerLogs/{call.namespace}/{call.name}/{container}": '
             f"dial tcp {address}:10250: connect: connection refused"
         )
-    lines = world.logs(pod, container, **arguments)
-    first = await anext(lines, None)
-    response = web.StreamResponse(status=200, headers={**call.headers, "Content-Type": "text/plain"})
-    response.enable_chunked_encoding()
-    await response.prepare(call.request)
-    try:
-        if first is not None:
-            await response.write(first)
-            async for line in lines:
-                await response.write(line)
-        await response.write_eof()
-    except ConnectionError:
-        # The reader went away.
-        pass
-    finally:
-        close = getattr(lines, "aclose", None)
-        if close is not None:
-            await close()
+    async with closing(world.logs(pod, container, **arguments)) as lines:
+        first = await anext(lines, None)
+        response = web.StreamResponse(status=200, headers={**call.headers, "Content-Type": "text/plain"})
+        response.enable_chunked_encoding()
+        await response.prepare(call.request)
+        try:
+            if first is not None:
+                await response.write(first)
+                async for line in lines:
+                    await response.write(line)
+            await response.write_eof()
+        except ConnectionError:
+            # The reader went away.
+            pass
     return response
 
 

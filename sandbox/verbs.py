@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from sandbox import apply, bodies, lifecycle, listing, patches, protobuf, status, validation, views
+from sandbox.backend import closing
 from sandbox.calls import Call, check_write_options
 from sandbox.encoding import clone, encode
 from sandbox.history import Version
@@ -112,12 +113,9 @@ async def watch(call: Call) -> web.StreamResponse:
     call.server.watches[watching] = call.target.info
     try:
         await response.prepare(call.request)
-        lines = watching.lines()
-        try:
+        async with closing(watching.lines()) as lines:
             async for piece in lines:
                 await response.write(piece)
-        finally:
-            await lines.aclose()
         await response.write_eof()
     except ConnectionError:
         # The client went away; there is nobody left to tell.

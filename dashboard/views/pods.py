@@ -21,12 +21,13 @@ from dashboard.presenters import stack
 from dashboard.presenters.parts import Evidence, ordering
 from deployments.domain.errors import NotFound
 from deployments.domain.health.assess import Assessment
-from deployments.domain.health.pods import assess_pod, stored_pod
+from deployments.domain.health.pods import assess_pod, stored_event, stored_pod
 from deployments.domain.states import Health
 from deployments.models import Deployment, ObservedObject
 from deployments.selectors import deployments as deployment_selector
 from deployments.selectors import lookup
 from deployments.selectors import pods as selector
+from deployments.selectors.node_states import NodeState, is_ready, node_states
 
 PODS_PER_PAGE = 50
 EVENTS_PER_PAGE = 25
@@ -116,7 +117,8 @@ def pod(request: HttpRequest, pk: int, name: str) -> HttpResponse:
 def _about(deployment: Deployment, found: ObservedObject) -> dict[str, Any]:
     watch = deployment_selector.last_confirmed(deployment, "Pod")
     seen = watch.confirmed_at if watch else deployment.observed_at
-    said = _judged(deployment, found)
+    events = selector.events(deployment, about=f"Pod/{found.name}")
+    said = _judged(deployment, found, events)
     late = seen is None or (timezone.now() - seen).total_seconds() > STALE_SECONDS
     source = _("pods by watch")
     claims = selector.claims_of(deployment, found.data.get("claims", []))
@@ -134,19 +136,26 @@ def _about(deployment: Deployment, found: ObservedObject) -> dict[str, Any]:
         "containers": presenter.containers(found),
         "conditions": presenter.conditions(found),
         "volumes": presenter.volumes(found, claims),
-        "events": _events(
-            deployment, selector.events(deployment, about=f"Pod/{found.name}")[:EVENTS_PER_PAGE]
-        ),
+        "events": _events(deployment, events[:EVENTS_PER_PAGE]),
         "seen": seen,
     }
 
 
-def _judged(deployment: Deployment, found: ObservedObject) -> Assessment:
+def _judged(deployment: Deployment, found: ObservedObject, events: list[ObservedObject]) -> Assessment:
     probes = deployment.probes if isinstance(deployment.probes, dict) else {}
     asked = probes.get("pods")
     probe = asked.get(found.name) if isinstance(asked, dict) else None
     present = probe.get("model_present") if isinstance(probe, dict) else None
-    return assess_pod(stored_pod(found.name, found.data, present), timezone.now())
+    where = found.data.get("node", "")
+    node = NodeState()
+    if where and not is_ready(found.data):
+        node = node_states(deployment.cluster_id, [where])[where]
+    return assess_pod(
+        stored_pod(found.name, found.data, present, node_ready=node.ready, node_gone=node.gone),
+        timezone.now(),
+        [event for row in events if (event := stored_event(row.data))],
+        installing=deployment.health == Health.PROGRESSING,
+    )
 
 
 urlpatterns = [path("<int:pk>/pods/<str:name>/", pod, name="deployment_pod")]

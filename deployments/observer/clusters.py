@@ -31,7 +31,8 @@ from deployments.observer.scopes import NODE_EVENTS, Scope, everywhere, optional
 from deployments.observer.watcher import Server, Surroundings, Watch
 
 CHECK_EVERY = 15.0  # seconds between two questions whether the cluster answers
-# A server that takes this long to say its version is as good as gone, whatever its connections say.
+# A server that takes this long to say its version or its identity is as good as gone, whatever its
+# connections say.
 ANSWERS_WITHIN = 10.0  # seconds
 TICK = 1.0  # also the least time between two sums of one node
 # Rights are granted later, too; an expensive way round is not kept for ever.
@@ -81,6 +82,7 @@ class ClusterObserver(threading.Thread):
         cache_dir: Path,
         allow_loopback: bool,
         check_every: float = CHECK_EVERY,
+        answers_within: float = ANSWERS_WITHIN,
     ) -> None:
         super().__init__(name=f"cluster {target.cluster_id}", daemon=True)
         self.target = target
@@ -89,6 +91,7 @@ class ClusterObserver(threading.Thread):
         self._cache_dir = cache_dir
         self._allow_loopback = allow_loopback
         self._check_every = check_every
+        self._answers_within = answers_within
         self._ended = threading.Event()
         self._suspect = threading.Event()
         self._backoff = Backoff()
@@ -170,7 +173,7 @@ class ClusterObserver(threading.Thread):
 
     def _check(self, client: ClusterClient) -> bool:
         try:
-            version = client.version(within=ANSWERS_WITHIN)
+            version = client.version(within=self._answers_within)
             uid = self._verify(client)
         except ClusterError as error:
             if not self._ended.is_set():
@@ -198,7 +201,7 @@ class ClusterObserver(threading.Thread):
     def _verify(self, client: ClusterClient) -> str:
         """The cluster's uid, "" where we may not ask. Raises :class:`ClusterError` for another one."""
         try:
-            uid = client.cluster_uid()
+            uid = client.cluster_uid(within=self._answers_within)
         except ClusterForbids:
             return ""
         with self._lock:

@@ -13,11 +13,22 @@ from django.db.models import F, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from deployments.domain.health.assess import RECENT, Assessment, assess
-from deployments.domain.states import ACTIVE, OperationKind
+from deployments.domain.health.observed import Unapplied
+from deployments.domain.states import ACTIVE, OperationKind, OperationState
 from deployments.ledger.announce import announce_all
-from deployments.models import Cluster, ClusterNode, Deployment, ObservedObject, PullProgress, WatchState
+from deployments.models import (
+    Cluster,
+    Deployment,
+    ObservedObject,
+    Operation,
+    OperationTransition,
+    OwnedObject,
+    PullProgress,
+    WatchState,
+)
 from deployments.observer.stacks import STALE_AFTER, ClusterSeen, ObjectRow, observed_stack
 from deployments.selectors import system
+from deployments.selectors.node_states import NodeState, is_ready, node_states
 
 __all__ = ["STALE_AFTER", "announce_deployments", "reassess", "reassess_all"]
 
@@ -72,11 +83,14 @@ def _judge(rows: QuerySet[Deployment], now: datetime) -> list[_Judged]:
     objects = _objects(ids, now)
     pulls = _pulls(ids)
     nodes = _nodes(deployments, objects)
+    unapplied = _unapplied(deployments, installing)
     found: list[_Judged] = []
     for row in deployments:
         around = seen.get(row.cluster_id, ClusterSeen())
         around = replace(around, nodes=nodes.get(row.cluster_id, {}))
-        stack = observed_stack(row, objects.get(row.pk, ()), pulls.get(row.pk), around, now)
+        stack = observed_stack(
+            row, objects.get(row.pk, ()), pulls.get(row.pk), around, now, unapplied.get(row.pk)
+        )
         found.append((row, assess(stack, now, row.pk in installing), around))
     return found
 
@@ -94,24 +108,16 @@ def _objects(ids: list[int], now: datetime) -> dict[int, list[ObjectRow]]:
     return found
 
 
-def _nodes(deployments: list[Deployment], objects: dict[int, list[ObjectRow]]) -> dict[int, dict[str, bool]]:
-    """Cluster -> node -> whether it is ready, for nodes that hold a pod which is not."""
+def _nodes(
+    deployments: list[Deployment], objects: dict[int, list[ObjectRow]]
+) -> dict[int, dict[str, NodeState]]:
+    """Cluster -> node -> how it is, for nodes that hold a pod which is not ready."""
     wanted: dict[int, set[str]] = {}
     for row in deployments:
         for one in objects.get(row.pk, ()):
-            if one.kind == "Pod" and one.data.get("node") and not _ready(one.data):
+            if one.kind == "Pod" and one.data.get("node") and not is_ready(one.data):
                 wanted.setdefault(row.cluster_id, set()).add(one.data["node"])
-    found: dict[int, dict[str, bool]] = {}
-    for cluster, names in wanted.items():
-        rows = ClusterNode.objects.filter(cluster_id=cluster, name__in=names)
-        found[cluster] = {name: _ready(data) for name, data in rows.values_list("name", "data")}
-    return found
-
-
-def _ready(data: dict[str, Any]) -> bool:
-    return any(
-        item.get("type") == "Ready" and item.get("status") == "True" for item in data.get("conditions", [])
-    )
+    return {cluster: node_states(cluster, names) for cluster, names in wanted.items()}
 
 
 def _clusters(ids: set[int]) -> dict[int, ClusterSeen]:
@@ -144,6 +150,38 @@ def _pulls(ids: list[int]) -> dict[int, PullProgress]:
     }
 
 
+def _unapplied(deployments: Iterable[Deployment], installing: Collection[int]) -> dict[int, Unapplied]:
+    """Deployment -> why its first release was never applied, where that was tried and is over. Most of the
+    time there is no such deployment, and then nothing is asked."""
+    waiting = [row.pk for row in deployments if row.probe_due_at is None and row.pk not in installing]
+    if not waiting:
+        return {}
+    ended = Operation.objects.filter(
+        deployment_id__in=waiting,
+        kind__in=(OperationKind.INSTALL, OperationKind.UPGRADE, OperationKind.ROLL_BACK),
+        state__in=(OperationState.FAILED, OperationState.CANCELLED),
+    )
+    rows = ended.defer("request", "memory", "result").order_by("pk")
+    last = {row.deployment_id: row for row in rows if row.deployment_id is not None}
+    if not last:
+        return {}
+    begun = set(OwnedObject.objects.filter(deployment_id__in=last).values_list("deployment_id", flat=True))
+    cancelled = [row.pk for row in last.values() if row.state == OperationState.CANCELLED]
+    ends = OperationTransition.objects.filter(operation_id__in=cancelled, after=OperationState.CANCELLED)
+    causes = dict(ends.values_list("operation_id", "cause"))
+    return {
+        pk: Unapplied(
+            what=row.title,
+            sentence=causes.get(row.pk, row.failure),
+            answered=row.failure_answered,
+            remedy=row.failure_remedy,
+            cancelled=row.state == OperationState.CANCELLED,
+            begun=pk in begun,
+        )
+        for pk, row in last.items()
+    }
+
+
 def _store(judged: Iterable[_Judged], now: datetime) -> tuple[set[int], list[int]]:
     """Write judgements; returns the deployments of which a page shows a difference, and those that have
     changed since they were read."""
@@ -162,6 +200,9 @@ def _store(judged: Iterable[_Judged], now: datetime) -> tuple[set[int], list[int
             }
             if found.health != deployment.health or deployment.health_since is None:
                 update["health_since"] = now
+            if found.asked and deployment.probe_due_at is not None:
+                # What was answered before (while a pod was away, perhaps) is what is left of the trouble.
+                update["probe_due_at"] = now
         row = Deployment.objects.filter(pk=deployment.pk, version=deployment.version)
         if not row.update(**update):
             missed.append(deployment.pk)

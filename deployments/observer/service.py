@@ -22,7 +22,7 @@ from deployments.ledger import vault
 from deployments.models import Cluster
 from deployments.observer import leases
 from deployments.observer.backlog import Backlog
-from deployments.observer.clusters import ClusterObserver, Target
+from deployments.observer.clusters import ANSWERS_WITHIN, ClusterObserver, Target
 from deployments.observer.timekeeper import Timekeeper
 from deployments.observer.writer import Writer
 from deployments.selectors import system
@@ -35,10 +35,12 @@ log = logging.getLogger(__name__)
 
 
 class Observer:
-    """``run`` blocks until :meth:`stop`, which may be called from a signal handler."""
+    """``run`` blocks until :meth:`stop`, which may be called from a signal handler. A cluster that does not
+    answer ``answers_within`` so many seconds counts as gone."""
 
-    def __init__(self, holder: str = "") -> None:
+    def __init__(self, holder: str = "", *, answers_within: float = ANSWERS_WITHIN) -> None:
         self.holder = holder or f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"[-100:]
+        self._answers_within = answers_within
         self._asked_to_stop = False
         self._ended = threading.Event()
         self._backlog = Backlog()
@@ -143,6 +145,7 @@ class Observer:
                 self._backlog,
                 cache_dir=Path(settings.VAR_DIR) / "discovery",
                 allow_loopback=settings.ALLOW_LOOPBACK_CLUSTERS,
+                answers_within=self._answers_within,
             )
             self._observers[cluster_id] = (mark, observer)
             observer.start()

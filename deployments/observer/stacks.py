@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -21,16 +21,17 @@ import orjson
 from deployments.domain.errors import InvalidInput
 from deployments.domain.health.observed import (
     ObservedClaim,
-    ObservedEvent,
     ObservedPod,
     ObservedStack,
     ObservedWorkload,
+    Unapplied,
 )
-from deployments.domain.health.pods import stored_pod
+from deployments.domain.health.pods import stored_event, stored_pod
 from deployments.domain.names import ObjectNames
 from deployments.domain.spec import StackSpec, StorageMode, spec_from_json
 from deployments.models import Deployment, PullProgress
 from deployments.observer.reading import parse_time
+from deployments.selectors.node_states import NodeState
 
 STALE_AFTER = timedelta(minutes=3)
 # An answer older than this says nothing about now.
@@ -49,13 +50,12 @@ class ObjectRow(NamedTuple):
 class ClusterSeen:
     """How current the observations of a cluster are: ``confirmed`` when all watches last were, None
     where one has never been; ``clock_ahead`` by how much its clock is ahead of ours; ``foreign`` where
-    another cluster answers at its address; ``nodes`` whether a node is ready, by its name, for nodes that
-    matter."""
+    another cluster answers at its address; ``nodes`` how a node is, by its name, for nodes that matter."""
 
     confirmed: datetime | None = None
     clock_ahead: timedelta = timedelta(0)
     foreign: bool = False
-    nodes: Mapping[str, bool] = field(default_factory=dict)
+    nodes: Mapping[str, NodeState] = field(default_factory=dict)
 
 
 def observed_stack(
@@ -64,6 +64,7 @@ def observed_stack(
     pull: PullProgress | None,
     seen: ClusterSeen,
     now: datetime,
+    unapplied: Unapplied | None = None,
 ) -> ObservedStack:
     """Everything known of a deployment, as the health function takes it: times of the cluster's clock
     come out as times of ours."""
@@ -82,7 +83,9 @@ def observed_stack(
         workloads=tuple(workloads),
         pods=tuple(_pod(row, probes, seen, now) for row in rows.get("Pod", [])),
         claims=_claims(rows, names, spec),
-        events=tuple(event for row in rows.get("Event", []) if (event := _event(row, seen.clock_ahead))),
+        events=tuple(
+            event for row in rows.get("Event", []) if (event := stored_event(row.data, seen.clock_ahead))
+        ),
         server_answers=_probe(probes.get("server"), "answers", now),
         server_said=_said(probes.get("server")),
         chat_reaches=_probe(probes.get("chat"), "reaches", now),
@@ -90,6 +93,7 @@ def observed_stack(
         chat_expected=spec.chat.enabled,
         pulling=_pulling(pull),
         foreign=seen.foreign,
+        unapplied=unapplied,
         stale_after=STALE_AFTER,
     )
 
@@ -158,39 +162,15 @@ def _pod(
 ) -> ObservedPod:
     asked = probes.get("pods")
     probe = asked.get(row.name) if isinstance(asked, dict) else None
+    node = seen.nodes.get(row.data.get("node", ""), NodeState())
     return stored_pod(
         row.name,
         row.data,
         _probe(probe, "model_present", now),
-        node_ready=seen.nodes.get(row.data.get("node", "")),
+        node_ready=node.ready,
+        node_gone=node.gone,
         clock_ahead=seen.clock_ahead,
     )
-
-
-def _event(row: ObjectRow, ahead: timedelta) -> ObservedEvent | None:
-    data = row.data
-    at = _ours(data.get("lastSeen", ""), ahead) or _ours(data.get("createdAt", ""), ahead)
-    if at is None:
-        return None
-    involved = data.get("involved", {})
-    return ObservedEvent(
-        reason=data.get("reason", ""),
-        message=data.get("message", ""),
-        at=at,
-        about=f"{involved.get('kind', '')}/{involved.get('name', '')}",
-        kind=data.get("type") or "Warning",
-    )
-
-
-def _ours(text: str, ahead: timedelta) -> datetime | None:
-    """A time that the cluster's clock showed, by our own."""
-    at = parse_time(text)
-    if at is None:
-        return None
-    try:
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)) - ahead
-    except OverflowError:
-        return None
 
 
 def _probe(said: object, key: str, now: datetime) -> bool | None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sandbox.backend import BackendRequest, BackendResponse
+from sandbox.backend import BackendRequest, BackendResponse, closing
 from sandbox.world import inference, modelname
 from sandbox.world.answers import compact, error_answer, json_answer, stream_answer
 from sandbox.world.inference import LoadError, Piece
@@ -109,10 +109,11 @@ class Completions:
         if loaded is None:
             await self._load(run.name, run.stored, run.keep_alive)
             loaded = memory.loaded[run.name]
-        async for piece in inference.generate(self.server.process, memory, loaded, run.pieces):
-            if self.server.process.exited.done():
-                raise ConnectionResetError("the server exited")
-            yield piece
+        async with closing(inference.generate(self.server.process, memory, loaded, run.pieces)) as pieces:
+            async for piece in pieces:
+                if self.server.process.exited.done():
+                    raise ConnectionResetError("the server exited")
+                yield piece
         memory.touch(run.name, run.keep_alive)
 
     def _now(self) -> str:
@@ -199,16 +200,18 @@ class Completions:
 
         if body.get("stream", True) is False:
             text, thinking = "", ""
-            async for piece in self._tokens(run):
-                text, thinking = (
-                    (text, thinking + piece.text) if piece.thinking else (text + piece.text, thinking)
-                )
+            async with closing(self._tokens(run)) as pieces:
+                async for piece in pieces:
+                    text, thinking = (
+                        (text, thinking + piece.text) if piece.thinking else (text + piece.text, thinking)
+                    )
             return json_answer(last(text, thinking))
 
         async def lines() -> AsyncIterator[bytes]:
-            async for piece in self._tokens(run):
-                content = ("", piece.text) if piece.thinking else (piece.text, "")
-                yield compact({**shaped(*content), "done": False}) + b"\n"
+            async with closing(self._tokens(run)) as pieces:
+                async for piece in pieces:
+                    content = ("", piece.text) if piece.thinking else (piece.text, "")
+                    yield compact({**shaped(*content), "done": False}) + b"\n"
             yield compact(last("", "")) + b"\n"
 
         return stream_answer(lines(), "application/x-ndjson")
@@ -263,10 +266,11 @@ class Completions:
         }
         if not body.get("stream"):
             text, thinking = "", ""
-            async for piece in self._tokens(run):
-                text, thinking = (
-                    (text, thinking + piece.text) if piece.thinking else (text + piece.text, thinking)
-                )
+            async with closing(self._tokens(run)) as pieces:
+                async for piece in pieces:
+                    text, thinking = (
+                        (text, thinking + piece.text) if piece.thinking else (text + piece.text, thinking)
+                    )
             message = {"role": "assistant", "content": text, **({"reasoning": thinking} if thinking else {})}
             choice = {"index": 0, "message": message, "finish_reason": run.reason}
             return json_answer({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
@@ -274,11 +278,12 @@ class Completions:
 
         async def events() -> AsyncIterator[bytes]:
             chunk = {**head, "object": "chat.completion.chunk"}
-            async for piece in self._tokens(run):
-                delta = {"role": "assistant", "content": "" if piece.thinking else piece.text}
-                if piece.thinking:
-                    delta["reasoning"] = piece.text
-                yield _event({**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+            async with closing(self._tokens(run)) as pieces:
+                async for piece in pieces:
+                    delta = {"role": "assistant", "content": "" if piece.thinking else piece.text}
+                    if piece.thinking:
+                        delta["reasoning"] = piece.text
+                    yield _event({**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
             end = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": run.reason}
             yield _event({**chunk, "choices": [end]})
             if wants_usage:

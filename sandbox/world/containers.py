@@ -104,6 +104,8 @@ class ContainerRunner:
             await self._back_off()
 
     def _again(self, end: Exit) -> bool:
+        if self.worker.failure is not None:
+            return False  # its node has given the whole pod up
         policy = spec_of(self.worker.pod).get("restartPolicy", "Always")
         if self.kind == "sidecar":
             return True

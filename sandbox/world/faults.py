@@ -20,7 +20,7 @@ oom                seconds (1): containers are OOMKilled
 no_gpu             node, left (0): so many GPUs stay allocatable, as without the device plugin or with broken devices
 node_labels        node, labels: name -> value, or null to take one away; as they were when this is switched off
 node_not_ready     node: the kubelet is silent
-node_lost          node: its object is gone, its pods follow; it comes back empty when this is switched off
+node_lost          node: machine and object are gone, its pods follow; it comes back empty when this is switched off
 node_pressure      node, type (MemoryPressure, DiskPressure or PIDPressure): its condition and its taint
 cordon             node: unschedulable
 taint              node, key (sandbox/taint), effect (NoSchedule)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from sandbox.backend import BackendRequest, BackendResponse
+from sandbox.backend import BackendRequest, BackendResponse, closing
 from sandbox.world import modelname
 from sandbox.world.answers import compact, error_answer, json_answer, stream_answer, text_answer
 from sandbox.world.completions import Completions
@@ -297,25 +297,23 @@ class Ollama:
         lines = self.puller.pull(name, bool(body.get("insecure")))
         if body.get("stream", True) is False:
             try:
-                async for _ in lines:
-                    pass
+                async with closing(lines):
+                    async for _ in lines:
+                        pass
             except PullError as error:
                 return error_answer(str(error), 500)
             return json_answer({"status": "success"})
         return stream_answer(self._stream(lines), NDJSON)
 
     async def _stream(self, lines: AsyncIterator[Object]) -> AsyncIterator[bytes]:
-        try:
-            async for line in lines:
-                if self.process.exited.done():
-                    raise ConnectionResetError("the server exited")
-                yield compact(line) + b"\n"
-        except PullError as error:
-            yield compact({"error": str(error)}) + b"\n"
-        finally:
-            close = getattr(lines, "aclose", None)
-            if close is not None:
-                await close()
+        async with closing(lines):
+            try:
+                async for line in lines:
+                    if self.process.exited.done():
+                        raise ConnectionResetError("the server exited")
+                    yield compact(line) + b"\n"
+            except PullError as error:
+                yield compact({"error": str(error)}) + b"\n"
 
     # ---- commands
 

@@ -315,13 +315,14 @@ class PodWorker:
         old = status_of(current)
         if self.failure is not None and self.failure[0]:
             reason, text = self.failure
-            return {
+            failed = {
                 **old,
                 "phase": "Failed",
                 "reason": reason,
                 "message": text,
                 "startTime": old.get("startTime") or self.world.store.now(),
             }
+            return {**failed, **self._ended(old)} if self.sandboxed else failed
         mains = [runner for runner in self.runners.values() if runner.kind == "main"]
         state: Object = dict(old)
         state["phase"] = self._phase(mains)
@@ -339,6 +340,20 @@ class PodWorker:
             runner.status() for runner in sorted(mains, key=lambda runner: runner.name)
         ]
         return state
+
+    def _ended(self, old: Object) -> Object:
+        """What the status of a pod that its node has ended shows besides: no container runs, and who did it."""
+        mains = [runner for runner in self.runners.values() if runner.kind == "main"]
+        conditions = self._conditions(old, mains, "Failed")
+        if not any(found["type"] == "DisruptionTarget" for found in conditions):
+            why: Object = {
+                "reason": "TerminationByKubelet",
+                "message": self.failure[1] if self.failure else "",
+            }
+            times = {"lastProbeTime": None, "lastTransitionTime": self.world.store.now()}
+            conditions.append({"type": "DisruptionTarget", "status": "True", **times, **why})
+        statuses = [runner.status() for runner in sorted(mains, key=lambda runner: runner.name)]
+        return {"conditions": conditions, "containerStatuses": statuses}
 
     def _phase(self, mains: list[ContainerRunner]) -> str:
         if self.failure is not None:

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sandbox.backend import BackendRequest, one
+from sandbox.backend import BackendRequest, closing, one
 from sandbox.proxying import port_number
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 READ_BYTES = 10_240
+_HTTP_FAILS = "HTTP probe failed with statuscode: 503"
+_EXEC_FAILS = "Error: something went wrong, please see the ollama server logs for details"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,11 @@ async def _http(process: Process, action: Object, timeout: float) -> Result:
         answer = await backend.handle(request)
         if not isinstance(answer.body, bytes):
             size = 0
-            async for part in answer.body:
-                size += len(part)
-                if size > READ_BYTES:
-                    break
+            async with closing(answer.body) as body:
+                async for part in body:
+                    size += len(part)
+                    if size > READ_BYTES:
+                        break
         return answer.status
 
     try:
@@ -66,7 +69,7 @@ async def check(process: Process, probe: Object, kind: str = "readiness") -> Res
     fault = process.world.faults.find("probe_failure", pod=process.pod)
     if fault is not None and fault.text("kind", "readiness") == kind:
         process.world.faults.use(fault)
-        return Result(False, fault.text("text", "HTTP probe failed with statuscode: 503"))
+        return Result(False, fault.text("text", _EXEC_FAILS if probe.get("exec") else _HTTP_FAILS))
     timeout = max(0.25, float(probe.get("timeoutSeconds", 1)) / clock.speed)
     if probe.get("httpGet"):
         return await _http(process, probe["httpGet"], timeout)

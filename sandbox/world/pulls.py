@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from sandbox.backend import closing
 from sandbox.world import registry
 from sandbox.world.modelname import ModelName
 from sandbox.world.modelstore import Stored, Volume
@@ -154,8 +155,9 @@ class Puller:
                 yield self._line(layer, layer.size)
                 continue
             fetched += layer.size
-            async for line in self._layer(layer, name.shortest):
-                yield line
+            async with closing(self._layer(layer, name.shortest)) as lines:
+                async for line in lines:
+                    yield line
         yield {"status": "verifying sha256 digest"}
         await clock.sleep(fetched / VERIFY_BYTES_PER_SECOND)
         yield {"status": "writing manifest"}

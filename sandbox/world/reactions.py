@@ -82,13 +82,21 @@ class Reactions:
 
     def _node_not_ready(self, fault: Fault | None) -> None:
         world = self.world
-        world.silent = self._nodes(fault)
+        self._hush()
         for name in world.nodes.specs:
             world.nodes.set_ready(name, name not in world.silent)
         for worker in tuple(world.kubelet.workers.values()):
             worker.publish()
         if fault is not None:
             world.clock.call_later(EVICTION_SECONDS, lambda: self._drain(fault))
+
+    def _hush(self) -> None:
+        """The nodes from which nothing is heard: those that are silent, and those that are gone."""
+        self.world.silent = {
+            name
+            for fault in ("node_not_ready", "node_lost")
+            for name in self._nodes(self.world.faults.get(fault))
+        }
 
     def _drain(self, fault: Fault) -> None:
         """Pods of a node that stays away are deleted; they stay Terminating until it is back."""
@@ -106,13 +114,17 @@ class Reactions:
                 self.world.store.delete("Pod", namespace_of(worker.pod), name_of(worker.pod))
 
     def _node_lost(self, fault: Fault | None) -> None:
-        """Without the node object its pods are forgotten after a while (pod garbage collection)."""
+        """A machine that is gone: nothing on it answers, its pods were found not ready, the cloud's controller has
+        deleted the node object, and pod garbage collection forgets the pods after a while."""
         world = self.world
         lost = self._nodes(fault)
+        self._hush()
         for name in lost:
             if world.store.get("Node", None, name) is not None:
                 world.store.delete("Node", None, name)
         world.nodes.furnish(list(world.nodes.specs.values()), without=lost)
+        for worker in tuple(world.kubelet.workers.values()):
+            worker.publish()
         if fault is not None:
             world.clock.call_later(ORPHANED_SECONDS, lambda: self._collect(fault))
 

@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 
 from sandbox import selectors, status
-from sandbox.backend import Backend, BackendRequest, BackendResponse, one
+from sandbox.backend import Backend, BackendRequest, BackendResponse, closing, one
 from sandbox.proxying import port_number
 from sandbox.store import Store
 from sandbox.world import control, scenarios
@@ -256,8 +256,9 @@ class World:
             limit_bytes=limit_bytes,
             timestamps=timestamps,
         )
-        async for line in lines:
-            yield line
+        async with closing(lines):
+            async for line in lines:
+                yield line
 
     # ---- control
 
@@ -292,12 +293,13 @@ class Guarded:
 
 
 async def _broken(body: AsyncIterator[bytes], after: int) -> AsyncIterator[bytes]:
-    async for part in body:
-        if len(part) >= after:
-            yield part[:after]
-            raise ConnectionResetError("a fault broke the connection")
-        after -= len(part)
-        yield part
+    async with closing(body):
+        async for part in body:
+            if len(part) >= after:
+                yield part[:after]
+                raise ConnectionResetError("a fault broke the connection")
+            after -= len(part)
+            yield part
     raise ConnectionResetError("a fault broke the connection")
 
 

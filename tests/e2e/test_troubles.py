@@ -1,75 +1,212 @@
-"""An open page while one trouble after another befalls the deployment that it shows."""
+"""An open page of a deployment while one trouble after another befalls it.
+
+The page is loaded once; the live stream brings every sentence and every remedy. What cannot be seen
+quickly on such a page stands in :mod:`tests.faults.claims`, with the test that sees it elsewhere.
+"""
 
 from __future__ import annotations
 
-import ssl
-import urllib.request
-from base64 import b64decode
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import orjson
 import pytest
-import yaml
 from playwright.sync_api import Page, StorageState, expect
 
 from tests.e2e.conftest import Installed, Opens
+from tests.e2e.practice import FAST, Practice, caught, crashes
 from tests.smoke.product import Product
 
-# Fault, its parameters, what the page says of it; the last one begins with a new pod.
-CHAIN: list[tuple[str, dict[str, Any], str, bool]] = [
-    ("probe_failure", {"kind": "readiness"}, "0 of 1 ready", False),
-    ("node_not_ready", {"node": "*"}, "does not answer any more", False),
-    ("crash_loop", {"code": 3}, "ends with exit code 3 again and again", True),
-]
+SPACE = "smoke"
+POD = f"/api/v1/namespaces/{SPACE}/pods/smoke-server-0"
+CLAIM = f"/api/v1/namespaces/{SPACE}/persistentvolumeclaims/models-smoke-server-0"
+SERVER = {"namespace": SPACE, "pod": "smoke-server-*"}
 
 
-class Sandbox:
-    """The practice cluster of a running product, asked as its administrator."""
+class OpenPage:
+    """A deployment's page that somebody has open, and the cluster that it tells of."""
 
-    def __init__(self, product: Product) -> None:
-        config = yaml.safe_load(product.kubeconfig.read_text())
-        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-        self.server: str = cluster["server"]
-        ca = b64decode(cluster["certificate-authority-data"]).decode()
-        self.context = ssl.create_default_context(cadata=ca)
-        pair = product.directory / "administrator.pem"
-        pair.write_bytes(b64decode(user["client-certificate-data"]) + b64decode(user["client-key-data"]))
-        self.context.load_cert_chain(pair)
+    def __init__(self, page: Page, practice: Practice) -> None:
+        self.page = page
+        self.practice = practice
+        self.hero = page.locator(".hero")
+        self._mark = "document.documentElement.dataset.loaded"
+        page.evaluate(f"{self._mark} = 'once'")
 
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        headers = {"Content-Type": "application/json"}
-        data = None if body is None else orjson.dumps(body)
-        message = urllib.request.Request(self.server + path, data, headers, method=method)
-        with urllib.request.urlopen(message, timeout=30, context=self.context) as answer:
-            return orjson.loads(answer.read() or b"null")
+    def says(self, health: str, sentence: str, remedy: str, evidence: str = "") -> None:
+        """What it says by itself, sooner or later."""
+        expect(self.page.locator(f".hero.{health} .say")).to_contain_text(sentence)
+        expect(self.hero.locator(".remedy")).to_contain_text(remedy)
+        if evidence:
+            expect(self.hero.locator(".ev")).to_contain_text(evidence)
+        assert self.page.evaluate(self._mark) == "once", "it was never loaded anew"
+
+    def well(self) -> None:
+        """Every fault is over, and it says that."""
+        self.practice.clear()
+        self.practice.speed(FAST)
+        expect(self.page.locator(".hero.healthy .say")).to_contain_text("ready on every server")
+
+    def anew(self) -> None:
+        """The server's pod begins anew."""
+        self.practice.delete(POD)
+
+    def uid(self) -> str:
+        (pod,) = self.practice.pods(SPACE, "server")
+        return str(pod["metadata"]["uid"])
 
 
 @pytest.fixture
-def page(opens: Opens, signed_in: StorageState) -> Page:
-    return opens(storage_state=signed_in).new_page()
-
-
-def test_the_open_page_says_each_trouble_and_its_end(
-    page: Page, product: Product, installed: Installed
-) -> None:
-    sandbox = Sandbox(product)
+def opened(
+    opens: Opens, signed_in: StorageState, product: Product, installed: Installed
+) -> Iterator[OpenPage]:
+    practice = Practice(product)
+    page = opens(storage_state=signed_in).new_page()
     page.goto(installed.deployment)
-    hero = page.locator(".hero")
-    expect(hero.locator(".lab")).to_contain_text("Healthy")
-    page.evaluate("document.documentElement.dataset.loaded = 'once'")
-    servers = "/api/v1/namespaces/smoke/pods?labelSelector=app.kubernetes.io%2Fcomponent%3Dserver"
-    (pod,) = sandbox.ask("GET", servers)["items"]
-    meta = pod["metadata"]
+    with practice.at(FAST):
+        found = OpenPage(page, practice)
+        found.well()
+        yield found
+        found.well()
+
+
+def test_the_open_page_says_each_trouble_of_its_pods_and_its_end(opened: OpenPage) -> None:
+    practice = opened.practice
+    (pod,) = practice.pods(SPACE, "server")
+    node = pod["spec"]["nodeName"]
+
+    practice.fault("probe_failure", **SERVER, kind="readiness")
+    opened.says(
+        "degraded",
+        "smoke-server-0 runs, but fails its readiness probe and gets no requests.",
+        "Read the log, or restart it.",
+        "Readiness probe failed",
+    )
+    opened.well()
+
+    practice.fault("node_not_ready", node="*")
+    opened.says("failed", "does not answer any more", "Repair the node, or delete the pod to move it.")
+    opened.well()
+
+    practice.speed(1)  # after 40 seconds its pods would be collected
+    practice.fault("node_lost", node=node)
+    opened.says("failed", f"The node {node} is gone, and smoke-", "Another node takes its pods")
+    opened.well()
+
+    for fault, params, sentence, remedy in (
+        (
+            "crash_loop",
+            {"code": 3},
+            "ends with exit code 3 again and again",
+            "Read the last lines of its log.",
+        ),
+        ("oom", {}, "was killed: it used more memory than its limit.", "Raise the memory limit"),
+    ):
+        practice.fault(fault, **SERVER, **params)
+        look_closely(practice, lambda: crashes(practice.pods(SPACE, "server")[0], 4), fault)
+        opened.says("failed", sentence, remedy, "CrashLoopBackOff")
+        opened.well()
+        before = opened.uid()
+        opened.anew()  # what it has crashed is forgotten with it
+        caught(lambda before=before: opened.uid() != before, "another pod")  # type: ignore[misc]
+        opened.well()
+
+    practice.fault("probe_failure", **SERVER, kind="liveness")
+    look_closely(practice, lambda: crashes(practice.pods(SPACE, "server")[0], 4), "liveness")
+    opened.says(
+        "failed",
+        "smoke-server-0 fails its liveness probe, and it is started again and again",
+        "Read the log: why does it not answer any more?",
+        "Liveness probe failed",
+    )
+    opened.well()
+
+    # Those that only a pod meets which begins.
+    cordoned: dict[str, Any] = {"node": node}
+    for fault, params, health, sentence, remedy in (
+        (
+            "container_error",
+            SERVER,
+            "failed",
+            "The node's runtime refused to start",
+            "check the runtime class",
+        ),
+        (
+            "pod_start_error",
+            {**SERVER, "reason": "FailedMount"},
+            "degraded",
+            "A volume cannot be mounted.",
+            "a Secret, a claim or NFS",
+        ),
+        ("quota", {"namespace": SPACE}, "failed", "The namespace's quota is used up.", "Raise the quota"),
+        (
+            "image_pull_error",
+            {**SERVER, "text": "dial tcp: lookup registry-1.docker.io: no such host"},
+            "failed",
+            "The node cannot download",
+            "The node does not reach the registry; set a mirror",
+        ),
+    ):
+        if fault == "image_pull_error":
+            # The node has the image already, and another one has to fetch it.
+            practice.fault("cordon", **cordoned)
+        practice.fault(fault, **params)
+        opened.anew()
+        opened.says(health, sentence, remedy)
+        opened.well()
+
+
+def test_the_open_page_says_why_its_pods_find_no_node(opened: OpenPage) -> None:
+    """One pod waits all the time: that it finds no node is said after 15 seconds, and then for each reason."""
+    practice = opened.practice
+    practice.fault("cordon", node="*")
+    practice.fault("evict", namespace=SPACE)
+    opened.says(
+        "failed",
+        "was evicted: its node ran short.",
+        "Free disk or memory on the node, or ask for more in the profile.",
+        "The node was low on resource",
+    )
+    for pod in practice.pods(SPACE, "chat"):
+        if pod["status"].get("reason") == "Evicted":
+            practice.delete(f"/api/v1/namespaces/{SPACE}/pods/{pod['metadata']['name']}")
+    opened.says("failed", "The nodes are cordoned", "Uncordon a node.")
+    practice.fault("node_pressure", node="*", type="DiskPressure")
+    practice.clear("cordon")
+    opened.says("failed", "reserved by taints", "or fix the node if the taint says it is not ready")
+    practice.fault("unschedulable")
+    practice.clear("node_pressure")
+    opened.says(
+        "failed",
+        "No node has enough free GPUs",
+        "Free a GPU, ask for fewer, or install the vendor's device plugin",
+        "Insufficient nvidia.com/gpu",
+    )
+    practice.fault("taint", node="*", key="example.com/reserved")
+    practice.clear("unschedulable")
+    opened.says("failed", "reserved by taints", "Add the toleration in the profile", "untolerated taint")
+
+
+def test_the_open_page_follows_a_lost_volume_to_its_end(opened: OpenPage) -> None:
+    """Its claim is lost; a new one waits; the model is pulled again and stalls; then all is well."""
+    practice = opened.practice
+    practice.fault("lost_claims", namespace=SPACE)
+    sentence = "The volume behind the claim models-smoke-server-0 is gone."
+    opened.says("degraded", sentence, "or delete the claim and the pods that use it")
+    practice.fault("unbound_claims", namespace=SPACE)
+    practice.fault("stalled_pull", namespace=SPACE, at=0.3)
+    practice.clear("lost_claims")
+    practice.delete(CLAIM)
+    opened.anew()
+    opened.says("progressing", "The claim models-smoke-server-0 waits for its volume.", "")
+    practice.clear("unbound_claims")
+    opened.says("progressing", "Downloading deepseek-r1:1.5b: 0.3 of 1.1 GB.", "")
+    opened.well()
+
+
+def look_closely(practice: Practice, condition: Callable[[], object], what: str) -> None:
+    """Let time fly until something is so, and then go as slowly as real time does."""
+    practice.speed(1000)
     try:
-        for fault, params, words, anew in CHAIN:
-            scope = {} if "node" in params else {"namespace": meta["namespace"], "pod": meta["name"]}
-            sandbox.ask("PUT", f"/sandbox/faults/{fault}", {**scope, **params})
-            if anew:
-                path = f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
-                sandbox.ask("DELETE", path, {"gracePeriodSeconds": 0})
-            expect(hero).to_contain_text(words)
-            sandbox.ask("DELETE", "/sandbox/faults")
-            expect(hero.locator(".lab")).to_contain_text("Healthy")
+        caught(condition, what)
     finally:
-        sandbox.ask("DELETE", "/sandbox/faults")
-    assert page.evaluate("document.documentElement.dataset.loaded") == "once", "it was never loaded anew"
+        practice.speed(1)

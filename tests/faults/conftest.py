@@ -12,6 +12,7 @@ from django.test import Client
 
 from deployments.domain.actors import Actor
 from deployments.models import Cluster, Team, User
+from deployments.observer.clusters import ANSWERS_WITHIN
 from deployments.observer.service import Observer
 from deployments.selectors.actors import actor_for
 from tests.core.conftest import connected
@@ -62,8 +63,8 @@ def page(admin_user: User) -> Callable[[str], str]:
 
 
 @contextmanager
-def observing() -> Iterator[None]:
-    observer = Observer("faults")
+def observing(answers_within: float = ANSWERS_WITHIN) -> Iterator[None]:
+    observer = Observer("faults", answers_within=answers_within)
     thread = threading.Thread(target=observer.run, name="observer", daemon=True)
     thread.start()
     try:
@@ -83,3 +84,13 @@ def observer(cluster: Cluster) -> Iterator[None]:
 def switched(sandbox: RunningSandbox, fault: str, params: dict[str, Any]) -> None:
     status, _, answer = sandbox.faults(fault, **params)
     assert status < 300, answer
+
+
+@contextmanager
+def slow_motion(sandbox: RunningSandbox) -> Iterator[None]:
+    """Simulated time goes as real time does: what passes by itself stays long enough to be looked at."""
+    sandbox.request("PUT", "/sandbox/clock", {"speed": 1})
+    try:
+        yield
+    finally:
+        sandbox.request("PUT", "/sandbox/clock", {"speed": sandbox.speed})

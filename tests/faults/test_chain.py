@@ -11,7 +11,7 @@ from deployments.domain.spec import StackSpec
 from deployments.domain.states import OperationState
 from deployments.models import Cluster, Team
 from tests.faults.conftest import switched
-from tests.faults.test_faults import Page, begin, says
+from tests.faults.pages import Page, begin, says
 from tests.sandbox_server import RunningSandbox
 from tests.working import work_off
 
@@ -25,7 +25,7 @@ WORDS = (
 )
 # Fault, its parameters, whether the pod has to begin anew to meet it, the sentence on the page.
 CHAIN: list[tuple[str, dict[str, Any], bool, str]] = [
-    ("probe_failure", {**SERVER, "kind": "readiness"}, False, "0 of 1 ready"),
+    ("probe_failure", {**SERVER, "kind": "readiness"}, False, "fails its readiness probe"),
     ("crash_loop", {**SERVER, "code": 3}, True, "ends with exit code 3 again and again"),
     ("oom", SERVER, True, "it used more memory than its limit"),
     ("container_error", SERVER, True, "The node's runtime refused to start r1-server-0"),

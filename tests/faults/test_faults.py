@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +11,6 @@ from django.urls import reverse
 from django.utils import timezone
 
 from deployments.commands.clusters import check_connection
-from deployments.commands.install import install
-from deployments.commands.profiles import create_profile
 from deployments.domain.actors import Actor
 from deployments.domain.spec import GpuVendor, ServerSpec, StackSpec
 from deployments.domain.states import OperationKind, OperationState, Queue
@@ -22,14 +19,12 @@ from deployments.observer.health import reassess
 from deployments.workflows.engine import run_operation
 from deployments.workflows.plans import PLANS
 from deployments.workflows.probe import probe
-from sandbox.world.faults import NAMES
 from tests.faults.conftest import switched
+from tests.faults.pages import Page, begin, says, step
 from tests.sandbox_server import RunningSandbox
 from tests.working import work_off
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-Page = Callable[[str], str]
 
 # What a connection check meets, and what its page says.
 OF_REQUESTS = [
@@ -69,28 +64,6 @@ OF_PULLS = [
     ("disk_full", {"at": 0.3}, "no space left on device"),
     ("pull_error", {"text": "pull model manifest: 403: <html>secret-body</html>"}, "403"),
 ]
-
-ELSEWHERE = {
-    "slow": "test_a_slow_server_is_waited_for",
-    "gone_410": "tests/contract and tests/core/test_observer.py",
-    "watch_stall": "tests/core/test_observer_trouble.py",
-    "watch_close": "tests/core/test_observer_trouble.py",
-    "stalled_pull": "test_a_stall_is_shown_and_ends_when_bytes_come",
-    "failing_pull_part": "test_a_failed_part_is_fetched_again",
-    "lost_model": "test_a_lost_model_is_said_and_pulled_again",
-    "node_pressure": "its taint is that of test_a_pod_that_fits_nowhere_is_explained",
-    **dict.fromkeys(
-        ("evict", "node_lost", "probe_failure", "lost_claims"), "tests/golden/health holds what follows"
-    ),
-    **dict.fromkeys(
-        ("gpu_exporter", "exporters_gone", "prometheus", "node_labels"), "tests/core/test_sampling.py"
-    ),
-}
-
-
-def test_every_fault_has_a_test() -> None:
-    tested = {case[0] for case in [*OF_REQUESTS, *OF_PODS, *OF_NODES, *OF_PULLS]} | set(ELSEWHERE)
-    assert tested == set(NAMES)
 
 
 @pytest.mark.parametrize(("fault", "params", "words"), OF_REQUESTS, ids=[case[0] for case in OF_REQUESTS])
@@ -174,6 +147,20 @@ def test_a_pod_that_fits_nowhere_is_explained(
     assert words.lower() in str(failed).lower()
 
 
+def test_a_driver_that_is_too_old_is_named_before_the_install(
+    actor: Actor, team: Team, cluster: Cluster, observer: None, world: RunningSandbox, page: Page
+) -> None:
+    switched(
+        world, "node_labels", {"node": "*", "labels": {"nvidia.com/cuda.driver-version.full": "470.82.01"}}
+    )
+    spec = replace(StackSpec(), server=ServerSpec(gpu_vendor=GpuVendor.NVIDIA, gpu_count=1))
+    operation = work_off(begin(actor, team, cluster, spec, "fault-labels", anyway=False))
+    assert operation.state == OperationState.FAILED
+    text = says(page, operation, "Nothing is installed yet")
+    assert operation.failure in text and "driver" in operation.failure.lower()
+    assert "470.82.01" in page(reverse("operation", args=[operation.pk]))
+
+
 @pytest.mark.parametrize(("fault", "params", "words"), OF_PULLS, ids=[case[0] for case in OF_PULLS])
 def test_a_pull_that_fails_says_why(
     fault: str,
@@ -242,38 +229,3 @@ def test_a_lost_model_is_said_and_pulled_again(
     work_off(again, seconds=40)
     assert again.state == OperationState.SUCCEEDED
     says(page, operation, "Healthy")
-
-
-def begin(actor: Actor, team: Team, cluster: Cluster, spec: StackSpec, namespace: str) -> Operation:
-    revision = create_profile(actor, team_id=team.pk, name=f"for {namespace}", spec=spec)
-    # The preflight would stop what cannot be placed; here somebody wants to see it wait.
-    return install(
-        actor, revision_id=revision.pk, cluster_id=cluster.pk, namespace=namespace, name="r1", anyway=True
-    )
-
-
-def step(operation: Operation) -> None:
-    """Let workers do what is due of an operation, once."""
-    Operation.objects.filter(pk=operation.pk, state=OperationState.QUEUED).update(wake_at=None)
-    operation.refresh_from_db()
-    if operation.state == OperationState.QUEUED:
-        run_operation(operation.pk, "test", Queue(operation.queue), PLANS)
-
-
-def says(page: Page, operation: Operation, words: str, seconds: float = 60.0) -> None:
-    """Work and watch until the deployment's page says ``words`` in its health."""
-    assert operation.deployment_id is not None
-    deadline = time.monotonic() + seconds
-    text = ""
-    while time.monotonic() < deadline:
-        step(operation)
-        probe(operation.deployment_id)
-        reassess(operation.deployment_id, timezone.now())
-        text = page(reverse("deployment", args=[operation.deployment_id]))
-        hero = text[text.index('class="hero') :] if 'class="hero' in text else ""
-        hero = hero[: hero.index("</section>")] if hero else ""
-        if words.lower() in hero.lower():
-            return
-        time.sleep(0.1)
-    operation.refresh_from_db()
-    raise AssertionError(f"“{words}” is not in: {hero} ({operation.state}: {operation.waiting_for})")

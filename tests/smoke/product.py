@@ -85,10 +85,10 @@ def running_product(directory: Path) -> Iterator[Product]:
             everything.wait()
 
 
-def wait(condition: Callable[[], T | None], seconds: float, what: str) -> T:
+def wait(condition: Callable[[], T | None], seconds: float, what: str, *, pause: float = 0.2) -> T:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > deadline:
             raise Broken(f"waited {seconds:g} s in vain for {what}")
-        time.sleep(0.2)
+        time.sleep(pause)
     return found

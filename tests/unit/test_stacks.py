@@ -14,6 +14,7 @@ from deployments.domain.states import Health
 from deployments.models import Deployment, Revision
 from deployments.observer.reading import CLAIM, DEPLOYMENT, EVENT, POD, STATEFUL_SET, read
 from deployments.observer.stacks import ClusterSeen, ObjectRow, observed_stack
+from deployments.selectors.node_states import NodeState
 
 TABLE = yaml.safe_load((Path(__file__).parents[1] / "golden" / "kstatus.yaml").read_text())
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -95,8 +96,10 @@ def test_a_lost_node_is_named() -> None:
     pod = {"spec": {"nodeName": "gpu-1"}, "status": {"phase": "Running", "conditions": []}}
     rows = [row(kind, GOOD[kind]) for kind in KINDS if kind not in ("Pod", "StatefulSet")]
     rows += [row("Pod", pod), row("StatefulSet", {"status": {"observedGeneration": 1, "replicas": 1}})]
-    found = judge(rows, nodes={"gpu-1": False})
+    found = judge(rows, nodes={"gpu-1": NodeState(ready=False)})
     assert (found.health, found.sentence) == (Health.FAILED, "The node gpu-1 does not answer any more.")
+    found = judge(rows, nodes={"gpu-1": NodeState(gone=True)})
+    assert found.sentence == "The node gpu-1 is gone, and d-server-0 with it."
 
 
 def test_memory_is_the_nodes_where_the_container_has_no_limit() -> None:

@@ -18,7 +18,6 @@ const badge = document.getElementById('live');
 const channel = new BroadcastChannel(NAME);
 const regions = () => [...document.querySelectorAll('[data-live][data-src]')];
 const timing = new WeakMap(); // region -> {next, timer, busy, again}
-const versions = new Map(); // object -> newest version seen
 
 let mode = ''; // live, poll, or '' while nobody knows
 let trouble = '';
@@ -80,9 +79,9 @@ function replace(region, html) {
 
 const refreshAll = () => regions().forEach(refresh);
 
-function line({ o, v }) {
-  if ((versions.get(o) ?? -1) >= v) return;
-  versions.set(o, v);
+// Every line counts, whatever its version: an operation that goes on announces its deployment and its cluster
+// too, with its own version, and by that measure they would seem to stand still for a long time afterwards.
+function line({ o }) {
   answered = Date.now();
   for (const region of regions()) if (region.dataset.live.split(' ').includes(o)) refresh(region);
 }
@@ -104,10 +103,7 @@ function show() {
 
 function become(next, fresh) {
   mode = next;
-  if (fresh) {
-    versions.clear();
-    refreshAll();
-  }
+  if (fresh) refreshAll();
   show();
 }
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from deployments.domain.health.events import event_causes
-from deployments.domain.health.observed import ObservedStack
+from deployments.domain.health.events import event_causes, probe_causes
+from deployments.domain.health.observed import ObservedPod, ObservedStack
 from deployments.domain.health.podcauses import pod_causes
 from deployments.domain.health.reasons import RECENT, Cause
-from deployments.domain.health.workloads import claim_causes, failure_causes, workload_causes
+from deployments.domain.health.workloads import (
+    claim_causes,
+    failure_causes,
+    unapplied_cause,
+    workload_causes,
+)
 from deployments.domain.states import Health
 
 __all__ = ["RECENT", "Assessment", "assess", "pod_causes"]
@@ -17,12 +22,14 @@ __all__ = ["RECENT", "Assessment", "assess", "pod_causes"]
 
 @dataclass(frozen=True)
 class Assessment:
-    """``evidence`` are the cluster's own words, newest and worst first; ``remedy`` may be ""."""
+    """``evidence`` are the cluster's own words, newest and worst first; ``remedy`` may be "". ``asked`` is
+    True where it rests on what the last check was answered, which may be over."""
 
     health: Health
     sentence: str
     evidence: tuple[str, ...] = ()
     remedy: str = ""
+    asked: bool = False
 
 
 def assess(observed: ObservedStack, now: datetime, installing: bool) -> Assessment:
@@ -30,6 +37,10 @@ def assess(observed: ObservedStack, now: datetime, installing: bool) -> Assessme
 
     ``installing`` is True while an install or another change runs: what is missing then is on its way.
     """
+    if observed.unapplied and not observed.unapplied.begun and not installing:
+        # Whatever the cluster reports: nothing of this stack was ever sent to it.
+        cause = unapplied_cause(observed.unapplied)
+        return Assessment(cause.health, cause.sentence, tuple(filter(None, [cause.evidence])), cause.remedy)
     if observed.foreign:
         return Assessment(
             Health.UNKNOWN,
@@ -53,7 +64,7 @@ def assess(observed: ObservedStack, now: datetime, installing: bool) -> Assessme
         worst = min(causes, key=lambda cause: cause.health.badness)
         ranked = sorted(causes, key=lambda cause: cause.health.badness)
         evidence = tuple(dict.fromkeys(cause.evidence for cause in ranked if cause.evidence))
-        return Assessment(worst.health, worst.sentence, evidence[:8], worst.remedy)
+        return Assessment(worst.health, worst.sentence, evidence[:8], worst.remedy, worst.asked)
     return _quiet(observed, installing)
 
 
@@ -61,13 +72,29 @@ _REACH = "Check the connection to the cluster."
 
 
 def _causes(observed: ObservedStack, now: datetime, installing: bool) -> list[Cause]:
-    found = claim_causes(observed, now, installing) + workload_causes(observed, installing)
+    found = claim_causes(observed, now, installing)
+    # Of what is equally bad the first one speaks: a probe tells more than its outcome.
     for pod in observed.pods:
-        found += pod_causes(pod, now)
+        found += probe_causes(pod, observed.events, now, installing)
+    found += workload_causes(observed, installing)
+    if observed.unapplied and not installing:
+        # First: it is why the rest is not there.
+        found.insert(0, unapplied_cause(observed.unapplied))
+    for pod in observed.pods:
+        if not _replaced(pod, observed):
+            found += pod_causes(pod, now)
     found += event_causes(observed, now) + failure_causes(observed)
     if all(cause.health is Health.PROGRESSING for cause in found):
         found += _service(observed, installing)
     return _soften(found, observed)
+
+
+def _replaced(pod: ObservedPod, observed: ObservedStack) -> bool:
+    """Whether others do the work of a pod that has failed: a Deployment makes a new one, and leaves the
+    failed one (evicted, for instance) for somebody to look at."""
+    return pod.phase == "Failed" and any(
+        w.component == pod.component and w.exists and w.ready >= w.desired for w in observed.workloads
+    )
 
 
 def _soften(found: list[Cause], observed: ObservedStack) -> list[Cause]:
@@ -97,11 +124,13 @@ def _service(observed: ObservedStack, installing: bool) -> list[Cause]:
             found.append(Cause(Health.PROGRESSING, sentence, "", f"without the model: {without}"))
         else:
             sentence = f"The model {observed.model} is not on every server."
-            found.append(Cause(health, sentence, "Pull the model again.", f"without the model: {without}"))
+            evidence = f"without the model: {without}"
+            found.append(Cause(health, sentence, "Pull the model again.", evidence, asked=True))
     ready = any(w.component == "server" and w.ready > 0 for w in observed.workloads)
     if ready and observed.server_answers is False:
         said = observed.server_said or "no answer"
-        found.append(Cause(health, "Ollama does not answer.", "Read the server's log, or restart it.", said))
+        remedy = "Read the server's log, or restart it."
+        found.append(Cause(health, "Ollama does not answer.", remedy, said, asked=True))
     chat_ready = any(w.component == "chat" and w.ready > 0 for w in observed.workloads)
     if ready and chat_ready and observed.chat_expected and observed.chat_reaches is False:
         found.append(
@@ -110,6 +139,7 @@ def _service(observed: ObservedStack, installing: bool) -> list[Cause]:
                 "The chat does not reach the model.",
                 "Read the log of the chat's pod; the chat check asks for a whole answer.",
                 observed.chat_said or "no answer",
+                asked=True,
             )
         )
     return found
@@ -140,4 +170,4 @@ def _quiet(observed: ObservedStack, installing: bool) -> Assessment:
     if not chat_known:
         open_questions.append("whether the chat reaches it")
     sentence = f"All pods are ready; not checked yet is {' and '.join(open_questions)}."
-    return Assessment(Health.UNKNOWN, sentence, remedy="Run the checks.")
+    return Assessment(Health.UNKNOWN, sentence, remedy="Run the checks.", asked=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 
-from deployments.domain.health.observed import ObservedEvent, ObservedStack
-from deployments.domain.health.reasons import RECENT, Cause
+from deployments.domain.health.observed import ObservedEvent, ObservedPod, ObservedStack
+from deployments.domain.health.reasons import EVICTED, MORE_ROOM, RECENT, Cause, restarts
 from deployments.domain.health.refusals import refusal
 from deployments.domain.states import Health
 
@@ -31,12 +32,12 @@ _EVENTS = {
         "The node cannot set up the pod's network or runtime.",
         "Check the network plugin and the runtime class.",
     ),
-    "Unhealthy": (
-        Health.DEGRADED,
-        "A probe fails.",
-        "Read the log; a slow disk needs more time to load the model.",
-    ),
+    "Evicted": (Health.DEGRADED, EVICTED, MORE_ROOM),
 }
+
+
+# How long after the end of its pod a controller makes another one of the same name.
+_AT_ONCE = timedelta(seconds=10)
 
 
 def event_causes(observed: ObservedStack, now: datetime) -> list[Cause]:
@@ -47,14 +48,54 @@ def event_causes(observed: ObservedStack, now: datetime) -> list[Cause]:
     for event in sorted(observed.events, key=lambda e: e.at, reverse=True):
         if event.reason not in _EVENTS or now - event.at > RECENT or _overcome(event, observed):
             continue
-        # a server without its model is not ready, and that is what its probe is for
-        if event.reason == "Unhealthy" and event.message.startswith(("Readiness", "Startup")):
-            continue
         health, sentence, remedy = _EVENTS[event.reason]
         if event.reason == "FailedCreate":
             sentence, remedy = refusal(event.message)
+        elif event.reason == "Evicted":
+            # Of a StatefulSet: its controller has made the pod anew already.
+            sentence = EVICTED.format(pod=event.about.partition("/")[2])
         found.append(Cause(health, sentence, remedy, f"{event.about}: {event.reason}: {event.message}"))
     return found
+
+
+def probe_causes(
+    pod: ObservedPod, events: Iterable[ObservedEvent], now: datetime, installing: bool
+) -> list[Cause]:
+    """What keeps a pod from serving, where it is a probe: that says so in an event again and again."""
+    if pod.ready or pod.deleting or pod.phase != "Running":
+        return []
+    said = [
+        event
+        for event in events
+        if event.reason == "Unhealthy"
+        and event.about == f"Pod/{pod.name}"
+        and now - event.at <= RECENT
+        and (pod.created_at is None or event.at >= pod.created_at)
+    ]
+    return _probe_fails(pod, max(said, key=lambda event: event.at), installing) if said else []
+
+
+def _probe_fails(pod: ObservedPod, event: ObservedEvent, installing: bool) -> list[Cause]:
+    evidence = f"{event.about}: {event.reason}: {event.message}"
+    killed = next((c for c in pod.containers if c.reason == "CrashLoopBackOff"), None)
+    if killed is not None and killed.last_exit_code not in (0, 137, 143):
+        return []  # it ends by itself, and that is the trouble
+    again = f"and it is started again and again ({restarts(killed.restarts)})" if killed else ""
+    if event.message.startswith("Liveness"):
+        sentence = f"{pod.name} fails its liveness probe, {again or 'and is started again'}."
+        health = Health.FAILED if killed else Health.DEGRADED
+        return [Cause(health, sentence, "Read the log: why does it not answer any more?", evidence)]
+    if event.message.startswith("Startup"):
+        sentence = f"{pod.name} has not started yet: its startup probe fails{', ' if again else ''}{again}."
+        health = Health.FAILED if killed else Health.PROGRESSING
+        return [Cause(health, sentence, "Read the log; a slow disk needs more time.", evidence)]
+    # A server without its model is not ready, and that is what its probe is for.
+    waits = installing or (pod.component == "server" and not pod.model_present)
+    if waits or killed:
+        return []
+    sentence = f"{pod.name} runs, but fails its readiness probe and gets no requests."
+    # The model was there when a check asked last; it may have gone since.
+    return [Cause(Health.DEGRADED, sentence, "Read the log, or restart it.", evidence, asked=True)]
 
 
 def _overcome(event: ObservedEvent, observed: ObservedStack) -> bool:
@@ -62,10 +103,10 @@ def _overcome(event: ObservedEvent, observed: ObservedStack) -> bool:
     kind, _, name = event.about.partition("/")
     if kind == "Pod":
         pod = next((pod for pod in observed.pods if pod.name == name), None)
-        if pod is None:
-            return True
+        if pod is None or (pod.created_at and pod.created_at - event.at > _AT_ONCE):
+            return True  # it was another pod of that name
         started = any(container.state == "running" for container in pod.containers)
-        return pod.ready or (started and event.reason != "Unhealthy")
+        return pod.ready or started
     workload = next((w for w in observed.workloads if w.name == name), None)
     if workload is None:
         return False  # a ReplicaSet, whose pods carry its Deployment's component only

@@ -30,9 +30,9 @@ class ObservedContainer:
 class ObservedPod:
     """``component`` is "server" or "chat"; ``scheduled`` is the PodScheduled condition (None: the
     scheduler has not spoken yet), ``scheduling_*`` its reason and message; ``reason`` and ``message``
-    are the pod's own status ("Evicted"). ``node_ready``: None where its node was not seen.
-    ``end_due_at`` is by when a pod that is being deleted should be gone. ``model_present``: None where
-    nobody could ask."""
+    are the pod's own status ("Evicted"). ``node_ready``: None where its node was not seen;
+    ``node_gone``: all nodes were, without it. ``end_due_at`` is by when a pod that is being deleted should
+    be gone. ``model_present``: None where nobody could ask."""
 
     name: str
     component: str
@@ -42,6 +42,7 @@ class ObservedPod:
     message: str = ""
     node: str = ""
     node_ready: bool | None = None
+    node_gone: bool = False
     deleting: bool = False
     end_due_at: datetime | None = None
     created_at: datetime | None = None
@@ -50,6 +51,12 @@ class ObservedPod:
     scheduling_message: str = ""
     containers: tuple[ObservedContainer, ...] = ()
     model_present: bool | None = None
+
+    @property
+    def node_lost(self) -> bool:
+        """Whether nobody looks after it any more. A node that is new may be seen after its first pod, which
+        does not run yet then."""
+        return self.node_ready is False or (self.node_gone and self.phase == "Running")
 
 
 @dataclass(frozen=True)
@@ -95,11 +102,26 @@ class ObservedEvent:
 
 
 @dataclass(frozen=True)
+class Unapplied:
+    """Why no release of a stack was ever applied whole: ``what`` ("Install r1") failed or was cancelled,
+    with its sentence or cause, what answered, and what to do ("" where not told). ``begun`` is True where
+    some objects had been applied by then."""
+
+    what: str
+    sentence: str
+    answered: str = ""
+    remedy: str = ""
+    cancelled: bool = False
+    begun: bool = False
+
+
+@dataclass(frozen=True)
 class ObservedStack:
     """Everything known. ``server_answers`` and ``chat_reaches`` are None where not asked (yet); ``*_said``
     is what was asked and what came instead of an answer, "" where that is not known.
     ``pulling`` is a sentence about a running download ("4.1 of 4.7 GB"), or ""; ``foreign`` is True
-    where another cluster answers at the address of the one that was observed."""
+    where another cluster answers at the address of the one that was observed; ``unapplied`` is None
+    where a release was applied, or where nobody has tried yet."""
 
     observed_at: datetime | None
     model: str
@@ -115,3 +137,4 @@ class ObservedStack:
     pulling: str = ""
     stale_after: timedelta = field(default=timedelta(minutes=3))
     foreign: bool = False
+    unapplied: Unapplied | None = None

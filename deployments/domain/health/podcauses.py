@@ -20,7 +20,7 @@ _STUCK = timedelta(minutes=1)
 
 def pod_causes(pod: ObservedPod, now: datetime) -> list[Cause]:
     """What is wrong with one pod, or under way; [] where nothing is."""
-    own = None if pod.deleting and pod.node_ready is not False else pod_cause(pod)
+    own = None if pod.deleting and not pod.node_lost else pod_cause(pod)
     if pod.deleting:
         return [own] if own else _ending(pod, now)
     if own:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from deployments.domain.health.assess import Assessment, pod_causes
-from deployments.domain.health.observed import ObservedContainer, ObservedPod
+from deployments.domain.health.events import probe_causes
+from deployments.domain.health.observed import ObservedContainer, ObservedEvent, ObservedPod
 from deployments.domain.states import Health
 
 COMPONENT = "app.kubernetes.io/component"
 
 
-def assess_pod(pod: ObservedPod, now: datetime) -> Assessment:
-    """One sentence, its evidence and a remedy ("" where nothing is to be done)."""
-    if pod.deleting:
+def assess_pod(
+    pod: ObservedPod, now: datetime, events: Iterable[ObservedEvent] = (), installing: bool = False
+) -> Assessment:
+    """One sentence, its evidence and a remedy ("" where nothing is to be done). ``events`` are those about
+    it, ``installing`` as for :func:`assess`."""
+    if pod.deleting and not pod.node_lost:
         return Assessment(Health.PROGRESSING, f"{pod.name} is being ended.")
-    causes = sorted(pod_causes(pod, now), key=lambda cause: cause.health.badness)
+    told = probe_causes(pod, events, now, installing) + pod_causes(pod, now)
+    causes = sorted(told, key=lambda cause: cause.health.badness)
     if causes:
         evidence = tuple(dict.fromkeys(cause.evidence for cause in causes if cause.evidence))
         return Assessment(causes[0].health, causes[0].sentence, evidence[:8], causes[0].remedy)
@@ -56,6 +62,7 @@ def stored_pod(
     model_present: bool | None = None,
     *,
     node_ready: bool | None = None,
+    node_gone: bool = False,
     clock_ahead: timedelta = timedelta(0),
 ) -> ObservedPod:
     """A pod as the observer has stored it (under the names of the Kubernetes API), for judging it.
@@ -76,6 +83,7 @@ def stored_pod(
         message=data.get("message", ""),
         node=data.get("node", ""),
         node_ready=node_ready,
+        node_gone=node_gone,
         deleting=bool(data.get("deletedAt")),
         end_due_at=_time(data.get("deletedAt"), clock_ahead),
         created_at=_time(data.get("createdAt"), clock_ahead),
@@ -87,6 +95,21 @@ def stored_pod(
             *(_container(item, item.get("name") in limited) for item in data.get("containerStatuses", [])),
         ),
         model_present=model_present,
+    )
+
+
+def stored_event(data: dict[str, Any], clock_ahead: timedelta = timedelta(0)) -> ObservedEvent | None:
+    """An event as the observer has stored it, or None for one that does not say when it was."""
+    at = _time(data.get("lastSeen"), clock_ahead) or _time(data.get("createdAt"), clock_ahead)
+    if at is None:
+        return None
+    involved = data.get("involved", {})
+    return ObservedEvent(
+        reason=data.get("reason", ""),
+        message=data.get("message", ""),
+        at=at,
+        about=f"{involved.get('kind', '')}/{involved.get('name', '')}",
+        kind=data.get("type") or "Warning",
     )
 
 

@@ -15,15 +15,19 @@ from deployments.domain.states import Health
 RECENT = timedelta(minutes=15)
 """How long an event explains a state."""
 
+EVICTED = "{pod} was evicted: its node ran short."
+MORE_ROOM = "Free disk or memory on the node, or ask for more in the profile."
+
 
 @dataclass(frozen=True)
 class Cause:
-    """One thing that is wrong (or under way), with its evidence."""
+    """One thing that is wrong (or under way), with its evidence. ``asked``: only a check tells it."""
 
     health: Health
     sentence: str
     remedy: str
     evidence: str
+    asked: bool = False
 
 
 _IMAGE = frozenset(
@@ -73,9 +77,14 @@ def _waiting(where: str, container: ObservedContainer, said: str) -> Cause | Non
         if container.last_reason == "OOMKilled":
             return _out_of_memory(where, container, said)
         code = "" if container.last_exit_code is None else f" with exit code {container.last_exit_code}"
-        sentence = f"{where} starts and ends{code} again and again ({container.restarts} restarts)."
+        sentence = f"{where} starts and ends{code} again and again ({restarts(container.restarts)})."
         return Cause(Health.FAILED, sentence, _exit_remedy(container.last_exit_code), said)
     return None
+
+
+def restarts(count: int) -> str:
+    """So many, in words."""
+    return f"{count} restart" if count == 1 else f"{count} restarts"
 
 
 def _ended(where: str, container: ObservedContainer, said: str) -> Cause | None:
@@ -158,8 +167,7 @@ def pod_cause(pod: ObservedPod) -> Cause | None:
     """What the pod's own status says, apart from its containers."""
     said = f"{pod.name}: {pod.reason}" + (f": {pod.message}" if pod.message else "")
     if pod.reason == "Evicted":
-        remedy = "Free disk or memory on the node, or ask for more in the profile."
-        return Cause(Health.FAILED, f"{pod.name} was evicted: its node ran short.", remedy, said)
+        return Cause(Health.FAILED, EVICTED.format(pod=pod.name), MORE_ROOM, said)
     if pod.reason == "UnexpectedAdmissionError":
         remedy = "Delete the pod so that it is placed anew, and check the device plugin."
         return Cause(Health.FAILED, f"The node had no healthy device left for {pod.name}.", remedy, said)
@@ -167,6 +175,10 @@ def pod_cause(pod: ObservedPod) -> Cause | None:
         return Cause(
             Health.FAILED, f"The node refused {pod.name}.", "Lower the requests or free the node.", said
         )
+    if pod.node and pod.node_gone and pod.node_lost:
+        sentence = f"The node {pod.node} is gone, and {pod.name} with it."
+        remedy = "Another node takes its pods after a minute, if one has room for them; else add a node."
+        return Cause(Health.FAILED, sentence, remedy, f"Node/{pod.node}: not in the cluster, held {pod.name}")
     if pod.reason in _GONE_NODE or (pod.node and pod.node_ready is False):
         sentence = f"The node {pod.node or 'of ' + pod.name} does not answer any more."
         if pod.node_ready is False:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from deployments.domain.health.observed import ObservedStack, ObservedWorkload
+from deployments.domain.health.observed import ObservedStack, ObservedWorkload, Unapplied
 from deployments.domain.health.reasons import RECENT, Cause
 from deployments.domain.health.refusals import refusal
 from deployments.domain.states import Health
@@ -28,6 +28,19 @@ def workload_causes(observed: ObservedStack, installing: bool) -> list[Cause]:
         else:
             found += _progress(workload, what, observed)
     return found
+
+
+def unapplied_cause(unapplied: Unapplied) -> Cause:
+    """What to say of a stack whose first release never got into the cluster, or not all of it."""
+    lead = "Only a part of it is installed" if unapplied.begun else "Nothing is installed yet"
+    if unapplied.cancelled:
+        end = "was not finished" if unapplied.begun else "was not carried out"
+        sentence = f"{lead}: “{unapplied.what}” {end} ({unapplied.sentence})."
+    else:
+        sentence = f"{lead}: “{unapplied.what}” failed. {unapplied.sentence}".rstrip()
+    remedy = unapplied.remedy or "Apply it again, or uninstall it to remove it from the list."
+    evidence = f"{unapplied.what}: {unapplied.answered}" if unapplied.answered else ""
+    return Cause(Health.MISSING, sentence, remedy, evidence)
 
 
 def failure_causes(observed: ObservedStack) -> list[Cause]:
@@ -72,6 +85,12 @@ def _progress(workload: ObservedWorkload, what: str, observed: ObservedStack) ->
     return []
 
 
+_RESTORE = (
+    "Restore the volume; or delete the claim and the pods that use it, apply the last release again, and "
+    "the model is pulled anew."
+)
+
+
 def claim_causes(observed: ObservedStack, now: datetime, installing: bool) -> list[Cause]:
     found = []
     for claim in observed.claims:
@@ -80,9 +99,7 @@ def claim_causes(observed: ObservedStack, now: datetime, installing: bool) -> li
         trouble = [e for e in said if e.reason in ("ProvisioningFailed", "FailedBinding")]
         if claim.phase == "Lost":
             sentence = f"The volume behind the claim {claim.name} is gone."
-            found.append(
-                Cause(Health.FAILED, sentence, "Restore the volume, or install anew.", f"{about}: Lost")
-            )
+            found.append(Cause(Health.FAILED, sentence, _RESTORE, f"{about}: Lost"))
         elif not claim.phase:
             health = Health.PROGRESSING if installing else Health.MISSING
             sentence = f"The claim {claim.name} is not there."

@@ -79,6 +79,7 @@ class ClusterClient(StreamCalls, ProxyCalls):
             key = "unknown-" + hashlib.sha256(seed.encode()).hexdigest()[:32]
         self._cache_file = cache_dir / f"discovery-{key}.json"
         self._lock = threading.RLock()
+        self._proxy_lock = threading.Lock()
         self._dynamic: DynamicClient | None = None
         self._resources: dict[ResourceKind, Resource] = {}
 
@@ -103,7 +104,7 @@ class ClusterClient(StreamCalls, ProxyCalls):
         is too long."""
         tried = "ask for the version"
         asked = time.time()
-        status, headers, body = self._transport.call("GET", "/version", tried=tried, read=within)
+        status, headers, body = self._transport.call("GET", "/version", tried=tried, within=within)
         heard = time.time()
         if not 200 <= status <= 299:
             raise from_answer(status, headers, body, tried)
@@ -123,9 +124,11 @@ class ClusterClient(StreamCalls, ProxyCalls):
                 status=200,
             ) from None
 
-    def cluster_uid(self) -> str:
-        """The uid of the kube-system namespace: the usual identity of a cluster."""
-        return str(self.get(ObjectRef("v1", "Namespace", "kube-system"))["metadata"]["uid"])
+    def cluster_uid(self, *, within: float | None = None) -> str:
+        """The uid of the kube-system namespace: the usual identity of a cluster. ``within`` as for
+        :meth:`version`."""
+        path, tried = "/api/v1/namespaces/kube-system", "get Namespace kube-system"
+        return str(self._json("GET", path, tried, within=within)["metadata"]["uid"])
 
     def who_am_i(self) -> Identity:
         """Who the API server takes us for (SelfSubjectReview, Kubernetes 1.28 and later)."""
@@ -349,6 +352,7 @@ class ClusterClient(StreamCalls, ProxyCalls):
         body: Any = None,
         content_type: str = "application/json",
         writing: bool = False,
+        within: float | None = None,
     ) -> dict[str, Any]:
         status, headers, data = self._transport.call(
             method,
@@ -356,6 +360,7 @@ class ClusterClient(StreamCalls, ProxyCalls):
             tried=tried,
             headers={"Content-Type": content_type} if body is not None else None,
             body=to_json(body) if body is not None else None,
+            within=within,
         )
         if not 200 <= status <= 299:
             raise from_answer(status, headers, data, tried, writing=writing)

@@ -12,6 +12,7 @@ import asyncio
 import re
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -184,6 +185,7 @@ class ProxyCalls:
     """The part of the client that calls what runs in the cluster."""
 
     _transport: Transport
+    _proxy_lock: threading.Lock
     _httpx: httpx.Client | None = None
 
     @contextmanager
@@ -239,19 +241,24 @@ class ProxyCalls:
             return answer.status, answer.read(limit)
 
     def _proxy_client(self) -> httpx.Client:
-        if self._httpx is None:
-            transport = self._transport
-            self._httpx = httpx.Client(
-                transport=_SyncTransport(transport.credential, transport.context, transport.allow_loopback),
-                auth=_Auth(transport.credential),
-                headers={"User-Agent": USER_AGENT},
-                trust_env=False,
-                follow_redirects=False,
-            )
-        return self._httpx
+        """One for all threads that use this client; a second one would never be closed."""
+        with self._proxy_lock:
+            if self._httpx is None:
+                transport = self._transport
+                self._httpx = httpx.Client(
+                    transport=_SyncTransport(
+                        transport.credential, transport.context, transport.allow_loopback
+                    ),
+                    auth=_Auth(transport.credential),
+                    headers={"User-Agent": USER_AGENT},
+                    trust_env=False,
+                    follow_redirects=False,
+                )
+            return self._httpx
 
     def _close_proxy(self) -> None:
-        client, self._httpx = self._httpx, None
+        with self._proxy_lock:
+            client, self._httpx = self._httpx, None
         if client is not None:
             client.close()
 

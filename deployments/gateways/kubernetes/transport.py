@@ -203,16 +203,20 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         limit: int = MAX_ANSWER_BYTES,
-        read: float | None = None,
+        within: float | None = None,
         total: float | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Send a request and read the whole answer: status, headers, body, whatever the status.
+        """Send a request and read the whole answer: status, headers, body, whatever the status. ``within``
+        is how long to wait for a connection, and for each piece, where the usual patience is too long.
 
         Raises :class:`ClusterUnreachable` without one, and :class:`ServerFault` for one that is
         longer than ``limit`` bytes or takes longer than ``total`` seconds.
         """
         deadline = time.monotonic() + (total or self.timeouts.total)
-        response = self.open(method, target, tried=tried, headers=headers, body=body, read=read)
+        connect = None if within is None else min(within, self.timeouts.connect)
+        response = self.open(
+            method, target, tried=tried, headers=headers, body=body, connect=connect, read=within
+        )
         try:
             data = read_all(response, limit, deadline, tried)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:

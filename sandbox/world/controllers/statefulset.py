@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sandbox import selectors
+from sandbox import selectors, status
 from sandbox.encoding import clone
 from sandbox.store import Event
 from sandbox.world.controllers.base import Controller, Key, Manager
@@ -104,7 +104,11 @@ class StatefulSets(Controller):
                 self._create(found, number, self._revision_for(found, number, current, revision))
                 if not parallel:
                     return
-            elif not parallel and (deleting(pod) or not is_ready(pod)):
+                continue
+            if (pod.get("status") or {}).get("phase") == "Pending":
+                # Somebody has deleted a claim since (stateful_set_control.go, createMissingPersistentVolumeClaims).
+                self._claims(found, name_of(pod))
+            if not parallel and (deleting(pod) or not is_ready(pod)):
                 return
         condemned = [number for number in sorted(by_number, reverse=True) if number not in wanted]
         for number in condemned:
@@ -160,21 +164,23 @@ class StatefulSets(Controller):
         spec["hostname"] = pod_name
         if spec_of(found).get("serviceName"):
             spec["subdomain"] = spec_of(found)["serviceName"]
-        volumes = []
-        for template in spec_of(found).get("volumeClaimTemplates") or []:
-            claim_name = f"{name_of(template)}-{pod_name}"
-            self._claim(found, template, claim_name, pod_name)
-            volumes.append({"name": name_of(template), "persistentVolumeClaim": {"claimName": claim_name}})
+        volumes = [
+            {"name": volume, "persistentVolumeClaim": {"claimName": claim}}
+            for volume, claim in self._claims(found, pod_name).items()
+        ]
         taken = {volume["name"] for volume in volumes}
         spec["volumes"] = volumes + [
             volume for volume in spec.get("volumes") or [] if volume["name"] not in taken
         ]
         if not spec["volumes"]:
             del spec["volumes"]
-        self.store.create("Pod", pod, manager=MANAGER)
-        self.event(
-            found, "Normal", "SuccessfulCreate", f"Create Pod {pod_name} in StatefulSet {name} successful"
-        )
+        what = f"Create Pod {pod_name} in StatefulSet {name}"
+        try:
+            self.store.create("Pod", pod, manager=MANAGER)
+        except status.ApiError as refused:
+            self.event(found, "Warning", "FailedCreate", f"{what} failed error: {refused}")
+            raise
+        self.event(found, "Normal", "SuccessfulCreate", f"{what} successful")
 
     def _delete(self, found: Object, pod: Object) -> None:
         self.store.delete("Pod", namespace_of(pod), name_of(pod))
@@ -182,6 +188,14 @@ class StatefulSets(Controller):
         self.event(found, "Normal", "SuccessfulDelete", text)
 
     # ---- claims
+
+    def _claims(self, found: Object, pod_name: str) -> dict[str, str]:
+        """Make the claims of a pod that are missing; volume -> claim of all."""
+        names: dict[str, str] = {}
+        for template in spec_of(found).get("volumeClaimTemplates") or []:
+            names[name_of(template)] = claim_name = f"{name_of(template)}-{pod_name}"
+            self._claim(found, template, claim_name, pod_name)
+        return names
 
     def _claim(self, found: Object, template: Object, claim_name: str, pod_name: str) -> None:
         namespace = namespace_of(found)

@@ -20,6 +20,7 @@ from deployments.domain.health.observed import (
     ObservedPod,
     ObservedStack,
     ObservedWorkload,
+    Unapplied,
 )
 from deployments.domain.health.scheduler_message import Reason, parse
 
@@ -82,6 +83,7 @@ def _base() -> dict[str, Any]:
 def observed(case: dict[str, Any]) -> ObservedStack:
     given = {**_base(), **case.get("observed", {})}
     age = given.pop("age")
+    unapplied = given.pop("unapplied", None)
     return ObservedStack(
         observed_at=None if age is None else ago(age),
         model="deepseek-r1:7b",
@@ -89,6 +91,7 @@ def observed(case: dict[str, Any]) -> ObservedStack:
         pods=tuple(map(_pod, given.pop("pods"))),
         claims=tuple(ObservedClaim(**claim) for claim in given.pop("claims")),
         events=tuple(ObservedEvent(at=ago(e.pop("age", 30)), **e) for e in map(dict, given.pop("events"))),
+        unapplied=Unapplied(**unapplied) if unapplied else None,
         **given,
     )
 

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -508,3 +509,30 @@ def test_the_asynchronous_client(server: ScriptedServer, tmp_path: Path) -> None
         server.requests[0].headers["authorization"] == f"Bearer {TOKEN}"
         and server.requests[0].target == TAGS + "?a=b"
     )
+
+
+def test_threads_share_one_client_of_the_proxy(
+    server: ScriptedServer, client: ClusterClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second one, made by a thread that came at the same time, would be lost and never closed."""
+    path = proxy_path("llm", "pods", "ollama-0", "http", 11434, "api/version")
+    server.answers[path] = reply(200, "{}")
+    two_at_once = threading.Barrier(2)
+    made: list[httpx.Client] = []
+
+    class Made(httpx.Client):
+        def __init__(self, **options: Any) -> None:
+            try:
+                two_at_once.wait(0.3)
+            except threading.BrokenBarrierError:
+                pass  # nobody else was making one
+            super().__init__(**options)
+            made.append(self)
+
+    monkeypatch.setattr("deployments.gateways.kubernetes.proxy.httpx.Client", Made)
+    with ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(client.request_through, "GET", path) for _ in range(4)]
+        assert [one.result()[0] for one in asked] == [200] * 4
+    assert len(made) == 1
+    client.close()
+    assert made[0].is_closed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from sandbox.world.objects import uid_of
 from tests.unit.sandbox.world.harness import (
     NS,
     Life,
@@ -202,6 +203,34 @@ def pods_and_claims(life: Life) -> list[list[str]]:
 
 def stateful(life: Life) -> Object:
     return dict((life.get("StatefulSet", "db") or {}).get("status", {}))
+
+
+@living()
+async def test_stateful_set_under_a_quota(life: Life) -> None:
+    """The words of a success (transcript 22), and what the API server answered (transcript 25)."""
+    life.add("ResourceQuota", "rq", {"hard": {"pods": "0"}})
+    life.add("StatefulSet", "db", workload("db", serviceName="db"))
+
+    def refused() -> list[str]:
+        return [event["message"] for event in life.said("db") if event["reason"] == "FailedCreate"]
+
+    await life.until("a refusal", refused)
+    text = refused()[0]
+    assert text.startswith('Create Pod db-0 in StatefulSet db failed error: pods "db-0" is forbidden: ')
+    assert "exceeded quota: rq, requested: pods=1, used: pods=0, limited: pods=0" in text
+
+
+@living()
+async def test_a_claim_that_was_deleted_is_made_anew_for_a_pod_that_waits(life: Life) -> None:
+    """stateful_set_control.go: createMissingPersistentVolumeClaims, for pods that are pending."""
+    life.world.faults.set("cordon", {"node": "*"})
+    life.add("StatefulSet", "db", workload("db", serviceName="db", volumeClaimTemplates=[claim_template()]))
+    await life.until("the claim", lambda: life.get("PersistentVolumeClaim", "data-db-0"))
+    before = uid_of(life.get("PersistentVolumeClaim", "data-db-0") or {})
+    life.store.delete("PersistentVolumeClaim", NS, "data-db-0")
+    life.world.faults.clear("cordon")
+    await life.until("a ready pod", lambda: stateful(life).get("readyReplicas") == 1)
+    assert uid_of(life.get("PersistentVolumeClaim", "data-db-0") or {}) != before
 
 
 @living()

@@ -83,6 +83,11 @@ def test_evicted(cluster: RunningSandbox) -> None:
     found = status(cluster, name)
     assert (found["phase"], found["reason"]) == ("Failed", "Evicted")
     assert found["message"].startswith("The node was low on resource: ephemeral-storage.")
+    assert ready(cluster, name) == "False"
+    why = {c["type"]: c.get("reason") for c in found["conditions"]}
+    assert (why["Ready"], why["DisruptionTarget"]) == ("PodFailed", "TerminationByKubelet")
+    (container,) = found["containerStatuses"]
+    assert container["state"]["terminated"]["exitCode"] == 137 and not container["ready"]
     assert "Evicted" in [reason for reason, _ in events(cluster, name)]
 
 
@@ -238,6 +243,7 @@ def test_a_node_that_is_lost_and_comes_back(cluster: RunningSandbox) -> None:
     address = (node(cluster, where) or {})["status"]["addresses"]
     cluster.faults("node_lost", node=where)
     assert node(cluster, where) is None and pod(cluster, name) is not None
+    assert ready(cluster, name) == "False", "the node was found silent before it was deleted"
     until("collected pod", lambda: pod(cluster, name) is None)
     cluster.clear_faults()
     assert (node(cluster, where) or {})["status"]["addresses"] == address
