@@ -1,4 +1,4 @@
-"""What every request gets: an id in its log lines and answer, and a strict Content-Security-Policy."""
+"""What every request gets: an id in its log lines and answer, a strict Content-Security-Policy, a language."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.middleware.gzip import GZipMiddleware
+from django.utils import translation
 
 from deployments.logs import log_context
 
@@ -66,3 +67,20 @@ class CompressPages(GZipMiddleware):
         if response.streaming or not response.headers.get("Content-Type", "").startswith("text/html"):
             return response
         return super().process_response(request, response)  # type: ignore[return-value]
+
+
+class ReaderLanguage:
+    """The language that somebody chose goes with the account to every browser; Django's cookie and the
+    browser's own wish (``LocaleMiddleware``) count for whoever is not signed in or chose none."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, *_view: object) -> None:
+        chosen = getattr(request.user, "language", "")
+        if chosen and chosen != translation.get_language() and translation.check_for_language(chosen):
+            translation.activate(chosen)
+            request.LANGUAGE_CODE = translation.get_language()

@@ -8,10 +8,10 @@ from django.utils.translation import gettext as _
 def words() -> dict[str, str]:
     """Name of a data attribute -> text. ``%(count)s`` and ``%(span)s`` are filled in the browser."""
     return {
-        "s": _("%(count)s\u00a0s"),
-        "min": _("%(count)s\u00a0min"),
-        "h": _("%(count)s\u00a0h"),
-        "d": _("%(count)s\u00a0d"),
+        "s": _("%(count)s s"),
+        "min": _("%(count)s min"),
+        "h": _("%(count)s h"),
+        "d": _("%(count)s d"),
         "now": _("now"),
         "ago": _("%(span)s ago"),
         "in": _("in %(span)s"),
@@ -19,7 +19,7 @@ def words() -> dict[str, str]:
         "no-data": _("no data"),
         "newest": _("newest"),
         "live": _("Live"),
-        "poll": _("Asks every 10\u00a0s"),
+        "poll": _("Asks every 10 s"),
         "off": _("Not updated for %(span)s"),
         "signed-out": _("Signed out. Load the page again to sign in."),
         "refused": _("You may no longer see a part of this page."),

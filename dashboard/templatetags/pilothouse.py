@@ -27,6 +27,7 @@ from django.utils.translation import gettext as _
 from dashboard.presenters import numbers, parts, times
 from dashboard.presenters.states import Look, Words, deed, look
 from dashboard.presenters.words import words
+from deployments.sentences import said
 
 register = template.Library()
 
@@ -43,6 +44,7 @@ register.filter("span", times.span)
 register.filter("exact", times.exact)
 register.filter("machine", times.machine)
 register.filter("clock", times.clock)
+register.filter("said", said)
 register.simple_tag(words, name="words")
 
 # A figure is late when its source has missed three of its turns.

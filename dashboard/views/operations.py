@@ -30,6 +30,7 @@ from deployments.models import Operation, PullProgress
 from deployments.policies import NEEDS, Action, require
 from deployments.selectors import lookup
 from deployments.selectors import operations as selector
+from deployments.sentences import said
 
 PER_PAGE = 25
 COLUMNS = (
@@ -256,7 +257,7 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
         try:
             commands.cancel(who, operation_id=pk, reason=request.POST.get("reason", ""))
         except InvalidInput as refused:
-            error, status = refused.sentence, 422
+            error, status = said(refused.sentence), 422
         else:
             messages.success(request, _("The operation is being stopped."))
             return HttpResponseRedirect(reverse("operation", args=[pk]))
