@@ -22,6 +22,7 @@ from deployments.models import AuditEntry
 from deployments.selectors import audit as selector
 from deployments.selectors import scope
 from deployments.selectors.audit import EntryFilter, EntryPage
+from deployments.sentences import said
 
 # What was asked for, by the verb that the audit keeps. Ends of operations are added below.
 LABELS: dict[str, Words] = {
@@ -147,8 +148,8 @@ def line(entry: AuditEntry, clusters: Mapping[int, str]) -> Line:
         label(entry.action),
         f"{kind} {entry.object_name}".strip(),
         clusters.get(entry.cluster_id, "") if entry.cluster_id else "",
-        entry.reason if done else "",
-        "" if done else entry.reason,
+        (entry.reason if entry.actor_id else said(entry.reason)) if done else "",
+        "" if done else said(entry.reason),
     )
 
 

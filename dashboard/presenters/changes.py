@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy
 from dashboard.presenters.states import Words
 from deployments.domain.states import Outcome
 from deployments.models import AuditEntry
+from deployments.sentences import said
 
 # action -> (icon, what was done, what was refused)
 ACTS: Mapping[str, tuple[str, Words, Words]] = {
@@ -125,7 +126,9 @@ def _grant(words: Any) -> str:
 def _quoted(entry: AuditEntry) -> str:
     if not entry.reason:
         return ""
-    return f"“{entry.reason}”" if entry.outcome == Outcome.DONE else entry.reason
+    # What a person gave stays as it was given; Pilothouse itself is translated.
+    given = entry.reason if entry.actor_id else said(entry.reason)
+    return f"“{given}”" if entry.outcome == Outcome.DONE else said(entry.reason)
 
 
 def _href(entry: AuditEntry) -> str:

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from dashboard.presenters.states import look
+from dashboard.presenters.words import colon, comma
 from deployments.sentences import said
 
 MOST_SLOTS = 16
@@ -53,7 +54,7 @@ def fit_table(fit: dict[str, Any]) -> FitTable | None:
     asks = said(fit["asks"])
     each = _("each asks for %(asks)s") % {"asks": asks} if wanted > 1 else asks
     return FitTable(
-        summary=f"{placed}: {each}",
+        summary=f"{placed}{colon()}{each}",
         gpu=bool(fit["gpu"]),
         rows=[_row(row, bool(fit["gpu"])) for row in fit["rows"]],
         hidden=int(fit["hidden"]),
@@ -111,4 +112,4 @@ def _slots(gpus: dict[str, int] | None) -> tuple[list[str], str]:
         "broken": _("%(n)s broken"),
     }
     told = [words[name] % {"n": gpus[name]} for _css, name in kinds if gpus[name] or name == "free"]
-    return slots[:MOST_SLOTS], ", ".join(told)
+    return slots[:MOST_SLOTS], comma().join(told)

@@ -8,6 +8,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from dashboard.presenters.words import comma
 from deployments.domain.quota import NAMES, Amounts, from_json, words
 from deployments.models import ClusterGrant
 
@@ -60,7 +61,7 @@ def demand_words(stored: object) -> str:
     parts = [
         _taken(name, amount) for name in NAMES if name != "deployments" and (amount := getattr(taken, name))
     ]
-    return ", ".join(parts)
+    return comma().join(parts)
 
 
 def _taken(name: str, amount: int) -> str:

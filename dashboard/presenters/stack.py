@@ -12,6 +12,7 @@ from dashboard.presenters.fields import CHOICES
 from dashboard.presenters.numbers import duration, memory
 from dashboard.presenters.parts import Fact
 from dashboard.presenters.states import Words, deed
+from dashboard.presenters.words import comma
 from deployments.domain.errors import InvalidInput
 from deployments.domain.quantities import parse
 from deployments.domain.spec import GpuVendor, StackSpec
@@ -95,7 +96,7 @@ def facts(page: DeploymentPage, spec: StackSpec | None, server: ObservedObject |
 
 def _chat(proof: dict[str, Any], speed: Any) -> str:
     words = duration(float(proof.get("seconds") or 0))
-    return f"{words}, {_('%(n)s tokens/s') % {'n': f'{float(speed):.1f}'}}" if speed else words
+    return comma().join([words, *([_("%(n)s tokens/s") % {"n": f"{float(speed):.1f}"}] if speed else [])])
 
 
 def _autoscaling(spec: StackSpec | None) -> str:

@@ -1,8 +1,9 @@
-"""The words that the browser's own scripts say, translated here and handed over as data attributes."""
+"""The words that the browser's own scripts say, handed over as data attributes; and what stands between words."""
 
 from __future__ import annotations
 
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 
 def words() -> dict[str, str]:
@@ -30,3 +31,26 @@ def words() -> dict[str, str]:
         "unsaved": _("What you typed is not saved yet."),
         "too-big": _("This file is larger than %(count)s MB."),
     }
+
+
+# Languages differ in what stands between words: a blank follows in some, none in others.
+def comma() -> str:
+    return pgettext("punctuation", ", ")
+
+
+def colon() -> str:
+    return pgettext("punctuation", ": ")
+
+
+def semicolon() -> str:
+    return pgettext("punctuation", "; ")
+
+
+def stop() -> str:
+    """Between two sentences."""
+    return pgettext("punctuation", ". ")
+
+
+def full_stop() -> str:
+    """At the end of the last one."""
+    return pgettext("punctuation", ".")

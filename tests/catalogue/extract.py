@@ -50,6 +50,8 @@ ELSEWHERE = (
     "deployments/models/",
     "deployments/gateways/chat/headers.py",
 )
+# What the dashboard stores in English, as the core does.
+STORED = ("dashboard/first_start.py",)
 # Where sentences are made outside of the core: the errors that the dashboard raises are shown like the core's.
 ERRORS = {
     "ClusterError", "Conflict", "Denied", "InvalidInput", "ModelError", "NotFound", "PilothouseError", "ServerFault",
@@ -84,12 +86,12 @@ class Found:
 def extract(root: Path = ROOT) -> dict[str, Found]:
     """Every template of the core and of the dashboard's own errors, by its text."""
     found: dict[str, Found] = {}
-    for package, only_errors in (("deployments", False), ("dashboard", True)):
+    for package in ("deployments", "dashboard"):
         for path in sorted((root / package).rglob("*.py")):
             place = path.relative_to(root).as_posix()
             if place.startswith(ELSEWHERE) or "/management/" in place:
                 continue
-            walk = _Walk(only_errors)
+            walk = _Walk(only_errors=package == "dashboard" and place not in STORED)
             walk.visit(ast.parse(path.read_text()))
             for line, text in walk.found:
                 found.setdefault(text, Found(text)).places.append(f"{place}:{line}")
