@@ -18,6 +18,7 @@ from deployments.domain.quantities import parse
 from deployments.domain.spec import GpuVendor, StackSpec
 from deployments.models import Deployment, ObservedObject
 from deployments.selectors.deployments import DeploymentPage
+from deployments.sentences import said
 
 COMPONENT = "app.kubernetes.io/component"
 COMPONENTS = {"server": gettext_lazy("model server"), "chat": gettext_lazy("chat")}
@@ -67,7 +68,7 @@ def facts(page: DeploymentPage, spec: StackSpec | None, server: ObservedObject |
         ),
         Fact(
             _("Runs on"),
-            str(proof.get("placement") or "") or _asked_for(spec),
+            said(proof.get("placement") or "") or _asked_for(spec),
             "" if proof.get("placement") else _("as asked for; no check has seen it run"),
             _("chat check"),
             checked if proof.get("placement") else None,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from deployments.sentences import HOLE, SPOKEN
 from tests.catalogue import po
 from tests.catalogue.extract import ROOT, WORDS, extract
 
@@ -21,7 +23,7 @@ AGAIN = "python -m tests.catalogue"
 
 def complete() -> str:
     """What is missing, or "". Without gettext's programs the pages' own strings are not looked for."""
-    found = [*_sentences(), *_pages(), *_files()]
+    found = [*_sentences(), *_holes(), *_pages(), *_files()]
     more = f"\n... and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return "\n".join(found[:SHOWN]) + more + (f"\n{AGAIN} refreshes the catalogue." if found else "")
 
@@ -34,6 +36,12 @@ def _sentences() -> list[str]:
         for text, place in wanted.items()
         if ("", text) not in held or not held["", text].complete
     ]
+
+
+def _holes() -> list[str]:
+    """Holes of which deployments/sentences.py says that they hold words, and which no sentence has any more."""
+    known = {re.sub(r"_\d+$", "", hole) for text in extract() for hole in HOLE.findall(text)}
+    return [f"deployments/sentences.py: no sentence has the hole {hole}" for hole in sorted(SPOKEN - known)]
 
 
 def _pages() -> list[str]:

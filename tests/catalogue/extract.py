@@ -46,6 +46,7 @@ NAMES = {"name", "field", "related_name", "db_table", "violation_error_message",
 ELSEWHERE = (
     "deployments/checks.py",
     "deployments/logs.py",
+    "deployments/sentences.py",
     "deployments/migrations/",
     "deployments/models/",
     "deployments/gateways/chat/headers.py",
@@ -63,6 +64,8 @@ WORDS = (
     "memory", "storage", "deployments", "server", "chat", "somebody", "nobody", "object", "verifying", "writing",
     "cluster", "deployment", "operation", "profile", "team", "user", "audit", "account", "invitation",
     "unknown", "nothing",
+    "apply", "approval", "check", "data", "delete", "diff", "identify", "namespace", "preflight", "pull", "reach",
+    "ready", "rights", "start", "stop", "{count} {words}",
 )  # fmt: skip
 _GETTEXT = {"_", "gettext", "gettext_lazy", "ngettext", "pgettext", "pgettext_lazy", "ngettext_lazy"}
 _LOGGERS = {"log", "logger", "logging", "warnings"}
@@ -237,9 +240,16 @@ def hole_name(node: ast.expr) -> str:
         for each in _in_order(node)
         if isinstance(each, ast.Name | ast.Attribute)
     ]
-    own = [name for name in names if name not in _BUILT_IN and not name.isupper()]
+    own = [
+        name.lower() for name in names if name not in _BUILT_IN and (not name.isupper() or _looked_up(node))
+    ]
     words = own[:2] or [names[-1].lower() if names else "value"]
     return "_".join(word.strip("_") for word in words)
+
+
+def _looked_up(node: ast.expr) -> bool:
+    """Whether it is an entry of a table of words (WORDS[name])."""
+    return isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id.isupper()
 
 
 def _in_order(node: ast.AST) -> Iterator[ast.AST]:
@@ -266,7 +276,7 @@ def template(parts: list[str | None]) -> str:
 def is_said(text: str) -> bool:
     """Whether a text may be words for people: it has a plain word outside of its holes, and more than one
     thing in it."""
-    outside = re.sub(r"\{\w+\}", " • ", text)
+    outside = re.sub(r"\{\w+\}", " • ", text).replace("/s", "")
     if outside.lstrip().startswith(_CODE_BEGINS) or any(sign in outside for sign in _CODE_HOLDS):
         return False
     return " " in text and bool(_PLAIN_WORD.search(outside.replace("•", " ")))
