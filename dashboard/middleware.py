@@ -8,6 +8,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.middleware.gzip import GZipMiddleware
 from django.utils import translation
@@ -77,10 +78,18 @@ class ReaderLanguage:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        # Not for a view alone: the page of an address that does not exist has a reader, too.
+        if settings.SESSION_COOKIE_NAME in request.COOKIES:
+            chosen = self._chosen(request)
+            if chosen and translation.check_for_language(chosen):
+                translation.activate(chosen)
+                request.LANGUAGE_CODE = translation.get_language()
         return self.get_response(request)
 
-    def process_view(self, request: HttpRequest, *_view: object) -> None:
-        chosen = getattr(request.user, "language", "")
-        if chosen and chosen != translation.get_language() and translation.check_for_language(chosen):
-            translation.activate(chosen)
-            request.LANGUAGE_CODE = translation.get_language()
+    @staticmethod
+    def _chosen(request: HttpRequest) -> str:
+        try:
+            return str(getattr(request.user, "language", ""))
+        except DatabaseError:
+            # Whether the program lives must be told without a database; whoever needs it meets this again.
+            return ""

@@ -82,8 +82,9 @@ ALL = {**ACTS, **{f"operation.{kind}": words for kind, words in ENDS.items()}}
 def feed_item(entry: AuditEntry) -> dict[str, Any]:
     """A line for ``components/feed.html``."""
     icon, did, refused = ALL.get(entry.action, ("audit", entry.action, entry.action))
-    name = entry.object_name.rsplit("/", 1)[-1]
-    place = entry.object_name.rsplit("/", 1)[0] if "/" in entry.object_name else ""
+    place, _slash, name = entry.object_name.rpartition("/")
+    if entry.object_type == "operation":
+        place, name = "", said(entry.object_name)
     text: Words = did
     if entry.outcome == Outcome.DENIED:
         icon, text = "lock", _("was refused: %(act)s") % {"act": refused}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deployments.sentences import HOLE, SPOKEN
 from tests.catalogue import po
-from tests.catalogue.extract import ROOT, WORDS, extract
+from tests.catalogue.extract import ROOT, WORDS, Found, extract
 
 LANGUAGE = "zh_Hans"
 PLACE = Path("dashboard/locale") / LANGUAGE / "LC_MESSAGES"
@@ -23,14 +23,15 @@ AGAIN = "python -m tests.catalogue"
 
 def complete() -> str:
     """What is missing, or "". Without gettext's programs the pages' own strings are not looked for."""
-    found = [*_sentences(), *_holes(), *_pages(), *_files()]
+    texts = extract()
+    found = [*_sentences(texts), *_holes(texts), *_pages(), *_files()]
     more = f"\n... and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return "\n".join(found[:SHOWN]) + more + (f"\n{AGAIN} refreshes the catalogue." if found else "")
 
 
-def _sentences() -> list[str]:
+def _sentences(texts: dict[str, Found]) -> list[str]:
     held = po.read(ROOT / SENTENCES)
-    wanted = {text: found.places[0] for text, found in extract().items()} | dict.fromkeys(WORDS, "a word")
+    wanted = {text: found.places[0] for text, found in texts.items()} | dict.fromkeys(WORDS, "a word")
     return [
         f"{place}: not translated: {text!r}"
         for text, place in wanted.items()
@@ -38,9 +39,9 @@ def _sentences() -> list[str]:
     ]
 
 
-def _holes() -> list[str]:
+def _holes(texts: dict[str, Found]) -> list[str]:
     """Holes of which deployments/sentences.py says that they hold words, and which no sentence has any more."""
-    known = {re.sub(r"_\d+$", "", hole) for text in extract() for hole in HOLE.findall(text)}
+    known = {re.sub(r"_\d+$", "", hole) for text in texts for hole in HOLE.findall(text)}
     return [f"deployments/sentences.py: no sentence has the hole {hole}" for hole in sorted(SPOKEN - known)]
 
 
