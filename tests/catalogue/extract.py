@@ -65,7 +65,7 @@ WORDS = (
     "cluster", "deployment", "operation", "profile", "team", "user", "audit", "account", "invitation",
     "unknown", "nothing",
     "apply", "approval", "check", "data", "delete", "diff", "identify", "namespace", "preflight", "pull", "reach",
-    "ready", "rights", "start", "stop", "{count} {words}",
+    "ready", "rights", "start", "stop", "{count} {words}", "Model", "Storage",
 )  # fmt: skip
 _GETTEXT = {"_", "gettext", "gettext_lazy", "ngettext", "pgettext", "pgettext_lazy", "ngettext_lazy"}
 _LOGGERS = {"log", "logger", "logging", "warnings"}
