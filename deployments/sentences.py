@@ -53,7 +53,7 @@ _WORD = re.compile(r"[A-Za-z]{2,}")
 _BOUNDARY = re.compile(r"(?<=[.?!”])\s+(?=[A-Z“])")
 _HOLE_BOUNDARY = re.compile(r"(?<=[.?!”])\s+(?=[A-Z“{])")
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
-_LISTS = (("; ", "；"), (", ", "、"), (" and ", "和"))
+_LISTS = (("; ", "；"), (", ", "，"), (" and ", "以及"))
 
 
 def said(text: str | Promise) -> str:

@@ -52,7 +52,7 @@ ELSEWHERE = (
     "deployments/gateways/chat/headers.py",
 )
 # What the dashboard stores in English, as the core does.
-STORED = ("dashboard/first_start.py",)
+STORED = ("dashboard/first_start.py", "dashboard/oidc/signin.py")
 # Where sentences are made outside of the core: the errors that the dashboard raises are shown like the core's.
 ERRORS = {
     "ClusterError", "Conflict", "Denied", "InvalidInput", "ModelError", "NotFound", "PilothouseError", "ServerFault",
@@ -65,7 +65,7 @@ WORDS = (
     "cluster", "deployment", "operation", "profile", "team", "user", "audit", "account", "invitation",
     "unknown", "nothing",
     "apply", "approval", "check", "data", "delete", "diff", "identify", "namespace", "preflight", "pull", "reach",
-    "ready", "rights", "start", "stop", "{count} {words}", "Model", "Storage",
+    "ready", "rights", "start", "stop", "{count} {words}", "Model", "Storage", "token",
 )  # fmt: skip
 _GETTEXT = {"_", "gettext", "gettext_lazy", "ngettext", "pgettext", "pgettext_lazy", "ngettext_lazy"}
 _LOGGERS = {"log", "logger", "logging", "warnings"}
