@@ -44,7 +44,7 @@ def test_a_browser_that_asks_for_chinese_gets_it_before_and_after_the_sign_in(cl
     assert "Overview" in html(client, "/", **{"Accept-Language": "de"})
     client.logout()
     door = html(client, "/account/login/", **{"Accept-Language": "zh-CN"})
-    assert "登录" in door and 'lang="zh-hans"' in door
+    assert "登录" in door and 'lang="zh-hans"' in door and ">English<" in door
 
 
 def test_the_language_is_chosen_on_the_sign_in_page(client: Client):
