@@ -29,6 +29,7 @@ from dashboard.chat_directory import ChatDirectory, DatabaseDirectory
 from dashboard.chat_tickets import ENTER, OPEN_AGAIN, Visitor, cookie_header, cookie_name, read_cookie, redeem
 from deployments.domain.errors import Denied, InvalidInput, NotFound, PilothouseError
 from deployments.gateways.chat import MAX_QUESTION, ChatAnswer, ChatGateway, ChatRequest, ChatTarget
+from deployments.sentences import said
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -147,7 +148,7 @@ class ChatApplication:
         except PilothouseError as error:
             # Too late for a status: the connection is dropped, or the conversation is told.
             log.warning("an answer of a chat broke off: %s (%s)", error.sentence, error.answered)
-            await reply.farewell(error.sentence)
+            await reply.farewell(said(error.sentence))
         finally:
             await answer.aclose()
 
@@ -160,7 +161,7 @@ class ChatApplication:
                     if await self._directory.resolve(visitor) is None:
                         return _("This chat is not open to you any more.")
             except PilothouseError as error:
-                return error.sentence
+                return said(error.sentence)
             except (TimeoutError, DatabaseError) as error:
                 log.warning("a role cannot be checked, so an answer ends: %r", error)
                 return _("Your role cannot be checked at the moment.")
@@ -227,8 +228,8 @@ class _Reply:
         if not self._script:
             await self.whole(trouble.status, (), chat_pages.page(trouble, self.way_back))
             return
-        said = " ".join(part for part in (trouble.sentence, trouble.remedy) if part)
-        body = json.dumps({"error": {"message": said, "type": "pilothouse"}}).encode()
+        words = " ".join(part for part in (trouble.sentence, trouble.remedy) if part)
+        body = json.dumps({"error": {"message": words, "type": "pilothouse"}}).encode()
         await self.whole(trouble.status, [("Content-Type", "application/json")], body)
 
     async def pass_on(self, answer: ChatAnswer) -> None:

@@ -22,6 +22,7 @@ from deployments.domain.errors import (
     NotFound,
     PilothouseError,
 )
+from deployments.sentences import said
 
 _STYLE = (
     ":root{color-scheme:light dark}"
@@ -51,7 +52,7 @@ def trouble_of(error: PilothouseError) -> Trouble:
     if isinstance(error, ClusterError):
         return _cluster_trouble(error)
     status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
-    return Trouble(status, error.sentence, error.remedy, error.answered, error.retryable)
+    return Trouble(status, said(error.sentence), said(error.remedy), said(error.answered), error.retryable)
 
 
 _STATUS: tuple[tuple[type[PilothouseError], int], ...] = (
@@ -86,7 +87,7 @@ def _cluster_trouble(error: ClusterError) -> Trouble:
             _("It is not installed yet, or somebody removed it. Look at the deployment's page."),
             error.answered,
         )
-    return Trouble(502, error.sentence, error.remedy, error.answered, error.retryable)
+    return Trouble(502, said(error.sentence), said(error.remedy), said(error.answered), error.retryable)
 
 
 def page(trouble: Trouble, way_back: str) -> bytes:

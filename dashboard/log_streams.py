@@ -16,12 +16,14 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import orjson
+from django.utils import translation
 
 from dashboard.streams import Stream, checker
 from deployments.domain.errors import InvalidInput, PilothouseError
 from deployments.domain.loglines import LineSplitter, LogLine, Place, parse
 from deployments.gateways.kubernetes import LogQuery, open_log
 from deployments.selectors.pods import LogSource
+from deployments.sentences import said
 
 MOST_PER_PERSON = 4  # of one process; a browser has six connections to a host, one is the page's own
 MOST_LINES = 5000  # that wait for one reader
@@ -140,6 +142,7 @@ async def messages(stream: LogStream, source: LogSource, query: LogQuery) -> Asy
     ``end``      {"again": bool}: the container ended or the stream is old; whether to ask again
     """
     stream.started = True
+    language = translation.get_language()
     # Of its own context: it must not carry the request's.
     pump = asyncio.get_running_loop().create_task(_pump(stream, source, query), context=Context())
     try:
@@ -160,7 +163,9 @@ async def messages(stream: LogStream, source: LogSource, query: LogQuery) -> Asy
             elif finished is None:
                 yield b":\n\n"
             if finished is not None and not stream.ring:
-                yield _message(finished["event"], finished["data"])
+                with translation.override(language):
+                    ended = _message(finished["event"], spoken(finished["data"]))
+                yield ended
                 return
     finally:
         desk().dismiss(stream)
@@ -212,6 +217,11 @@ def problem(error: PilothouseError) -> dict[str, Any]:
         "remedy": error.remedy,
         "retryable": error.retryable,
     }
+
+
+def spoken(data: dict[str, Any]) -> dict[str, Any]:
+    """What is told of the end of a log, in the reader's language."""
+    return {name: said(value) if isinstance(value, str) else value for name, value in data.items()}
 
 
 @dataclass(frozen=True)

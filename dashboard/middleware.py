@@ -1,4 +1,4 @@
-"""What every request gets: an id in its log lines and answer, and a strict Content-Security-Policy."""
+"""What every request gets: an id in its log lines and answer, a strict Content-Security-Policy, a language."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.middleware.gzip import GZipMiddleware
+from django.utils import translation
 
 from deployments.logs import log_context
 
@@ -66,3 +68,28 @@ class CompressPages(GZipMiddleware):
         if response.streaming or not response.headers.get("Content-Type", "").startswith("text/html"):
             return response
         return super().process_response(request, response)  # type: ignore[return-value]
+
+
+class ReaderLanguage:
+    """The language that somebody chose goes with the account to every browser; Django's cookie and the
+    browser's own wish (``LocaleMiddleware``) count for whoever is not signed in or chose none."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        # Not for a view alone: the page of an address that does not exist has a reader, too.
+        if settings.SESSION_COOKIE_NAME in request.COOKIES:
+            chosen = self._chosen(request)
+            if chosen and translation.check_for_language(chosen):
+                translation.activate(chosen)
+                request.LANGUAGE_CODE = translation.get_language()
+        return self.get_response(request)
+
+    @staticmethod
+    def _chosen(request: HttpRequest) -> str:
+        try:
+            return str(getattr(request.user, "language", ""))
+        except DatabaseError:
+            # Whether the program lives must be told without a database; whoever needs it meets this again.
+            return ""

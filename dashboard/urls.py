@@ -35,5 +35,5 @@ urlpatterns = [
     path("account/oidc/", include("dashboard.oidc.views")),
     path("account/2fa/", include("allauth.mfa.urls")),
     path("account/sessions/", include("allauth.usersessions.urls")),
-    path("i18n/", include("django.conf.urls.i18n")),
+    path("language", include("dashboard.views.language")),
 ]

@@ -15,6 +15,8 @@ from pathlib import Path
 import yaml
 from cryptography.fernet import Fernet
 
+from tests.catalogue.check import complete
+
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 TOGETHER = 2
@@ -106,6 +108,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "settings for deployment": program(*MANAGE, "check", "--deploy", "--fail-level", "WARNING", **PRODUCTION),
     "nothing of one machine": foreign_text,
     "YAML files": yaml_files,
+    "Chinese catalogue is complete": complete,
 }
 
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from django import forms
 
 from deployments.domain.errors import Conflict, InvalidInput, ManyInvalid, PilothouseError
+from deployments.sentences import said
 
 
 def sentence(error: PilothouseError) -> str:
-    """What is wrong and the way out, as one text for a field."""
-    return f"{error.sentence} {error.remedy}".strip()
+    """What is wrong and the way out, as one text for a field, in the reader's language."""
+    return said(f"{error.sentence} {error.remedy}".strip())
 
 
 def field_of(form: forms.BaseForm, dotted: str, names: Mapping[str, str] | None = None) -> str | None:

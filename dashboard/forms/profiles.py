@@ -370,7 +370,7 @@ def initial_of(spec: StackSpec) -> dict[str, Any]:
 def known_tags() -> list[tuple[str, str]]:
     """(tag, what to say beside it) for the list of suggestions."""
     return [
-        (tag.tag, f"{data(tag.bytes)}" if tag.in_library else "not in the library")
+        (tag.tag, data(tag.bytes) if tag.in_library else str(_("not in the library")))
         for tag in KNOWN_TAGS.values()
     ]
 

@@ -23,6 +23,10 @@ class SignInForm(LoginForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # The library's own word is the button's in some languages.
+        self.fields["login"].label = _("User name or e-mail address")
+        self.fields["login"].widget.attrs.pop("placeholder", None)
+        self.fields["password"].widget.attrs.pop("placeholder", None)
         self.resets_by_mail = bool(settings.MAIL_CONFIGURED)
         if not self.resets_by_mail:
             self.fields["password"].help_text = ""

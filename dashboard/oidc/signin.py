@@ -10,7 +10,6 @@ from allauth.socialaccount.models import SocialLogin
 from django.conf import settings
 from django.http import HttpRequest
 from django.shortcuts import render
-from django.utils.translation import gettext as _
 
 from dashboard.access import address
 from dashboard.oidc.claims import Rights, rights
@@ -22,6 +21,7 @@ from deployments.domain.subjects import Subject
 from deployments.ledger import audit
 from deployments.models import User
 from deployments.selectors.addresses import holders
+from deployments.sentences import said
 
 
 class SocialAccountAdapter(DefaultSocialAccountAdapter):
@@ -40,27 +40,27 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
             return
         if sociallogin.state.get("process") == "connect":
             return
-        email = str(claims.get("email") or "")
+        email, name = str(claims.get("email") or ""), settings.OIDC_NAME
         if not email or claims.get("email_verified") is not True:
             self._refuse(
                 request,
                 claims,
-                _("%(name)s does not vouch for your e-mail address."),
-                _("Have the address verified there, then sign in again."),
+                f"{name} does not vouch for your e-mail address.",
+                "Have the address verified there, then sign in again.",
             )
         if holders(email).exists():
             self._refuse(
                 request,
                 claims,
-                _("There is an account with your e-mail address already."),
-                _("Sign in to it with its password and connect %(name)s on your account's page."),
+                "There is an account with your e-mail address already.",
+                f"Sign in to it with its password and connect {name} on your account's page.",
             )
         if not given:
             self._refuse(
                 request,
                 claims,
-                _("%(name)s knows you, but none of your groups gives access here."),
-                _("Ask an admin of this Pilothouse which group you need."),
+                f"{name} knows you, but none of your groups gives access here.",
+                "Ask an admin of this Pilothouse which group you need.",
             )
         # The provider vouches for it; who only typed it into his account has to let go of it.
         free(Actor(None, name_of(claims), address(request)), email)
@@ -98,16 +98,15 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
         )
 
     def _refuse(self, request: HttpRequest, claims: dict[str, Any], sentence: str, remedy: str) -> None:
-        words = {"name": settings.OIDC_NAME}
         who = Actor(None, "nobody", address(request))
         audit.record(
             who,
             "session.begin",
             Subject("user", name=name_of(claims)),
             outcome=Outcome.DENIED,
-            reason=sentence % words,
+            reason=sentence,
         )
-        values = {"sentence": sentence % words, "remedy": remedy % words}
+        values = {"sentence": said(sentence), "remedy": said(remedy)}
         raise ImmediateHttpResponse(render(request, "socialaccount/refused.html", values, status=403))
 
 

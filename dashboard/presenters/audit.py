@@ -22,6 +22,7 @@ from deployments.models import AuditEntry
 from deployments.selectors import audit as selector
 from deployments.selectors import scope
 from deployments.selectors.audit import EntryFilter, EntryPage
+from deployments.sentences import said
 
 # What was asked for, by the verb that the audit keeps. Ends of operations are added below.
 LABELS: dict[str, Words] = {
@@ -148,11 +149,16 @@ def line(entry: AuditEntry, clusters: Mapping[int, str]) -> Line:
     return Line(
         entry,
         label(entry.action),
-        f"{kind} {entry.object_name}".strip(),
+        f"{kind} {object_name(entry.object_type, entry.object_name)}".strip(),
         clusters.get(entry.cluster_id, "") if entry.cluster_id else "",
-        entry.reason if done else "",
-        "" if done else entry.reason,
+        (entry.reason if entry.actor_id else said(entry.reason)) if done else "",
+        "" if done else said(entry.reason),
     )
+
+
+def object_name(kind: str, name: str) -> str:
+    """What an object is called; an operation's name is a sentence of the core."""
+    return said(name) if kind == "operation" else name
 
 
 def href(entry: AuditEntry) -> str:
@@ -247,7 +253,12 @@ def filter_words(who: Actor, wanted: EntryFilter) -> list[Fact]:
             next((row.name for row in scope.teams(who).filter(pk=wanted.team)), "") if wanted.team else "",
         ),
         (_("Action"), str(label(wanted.action)) if wanted.action else ""),
-        (_("Object"), f"{OBJECTS.get(kind, kind)} {selector.object_name(who, kind, pk)}" if kind else ""),
+        (
+            _("Object"),
+            f"{OBJECTS.get(kind, kind)} {object_name(kind, selector.object_name(who, kind, pk))}"
+            if kind
+            else "",
+        ),
         (_("Cluster"), clusters.get(wanted.cluster, "") if wanted.cluster else ""),
         (_("Outcome"), str(AUDIT[Outcome(wanted.outcome)].label) if wanted.outcome else ""),
         (_("Text"), wanted.text),

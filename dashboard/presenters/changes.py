@@ -11,13 +11,15 @@ from dashboard.presenters.change_words import ALL
 from dashboard.presenters.states import Words
 from deployments.domain.states import Outcome
 from deployments.models import AuditEntry
+from deployments.sentences import said
 
 
 def feed_item(entry: AuditEntry) -> dict[str, Any]:
     """A line for ``components/feed.html``."""
     icon, did, refused = ALL.get(entry.action, ("audit", entry.action, entry.action))
-    name = entry.object_name.rsplit("/", 1)[-1]
-    place = entry.object_name.rsplit("/", 1)[0] if "/" in entry.object_name else ""
+    place, _slash, name = entry.object_name.rpartition("/")
+    if entry.object_type == "operation":
+        place, name = "", said(entry.object_name)
     text: Words = did
     if entry.action == "approval.expire":
         pass  # its end is a refusal, but nobody refused it
@@ -67,7 +69,9 @@ def _grant(words: Any) -> str:
 def _quoted(entry: AuditEntry) -> str:
     if not entry.reason:
         return ""
-    return f"“{entry.reason}”" if entry.outcome == Outcome.DONE else entry.reason
+    # What a person gave stays as it was given; Pilothouse itself is translated.
+    given = entry.reason if entry.actor_id else said(entry.reason)
+    return f"“{given}”" if entry.outcome == Outcome.DONE else said(entry.reason)
 
 
 def _href(entry: AuditEntry) -> str:

@@ -9,6 +9,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from dashboard.presenters.states import look
+from dashboard.presenters.words import colon, comma
+from deployments.sentences import said
 
 MOST_SLOTS = 16
 
@@ -49,9 +51,10 @@ def fit_table(fit: dict[str, Any]) -> FitTable | None:
     placed = ngettext(
         "%(found)s of %(wanted)s server pod placed", "%(found)s of %(wanted)s server pods placed", wanted
     ) % {"found": found, "wanted": wanted}
-    each = _("each asks for %(asks)s") % {"asks": fit["asks"]} if wanted > 1 else fit["asks"]
+    asks = said(fit["asks"])
+    each = _("each asks for %(asks)s") % {"asks": asks} if wanted > 1 else asks
     return FitTable(
-        summary=f"{placed}: {each}",
+        summary=f"{placed}{colon()}{each}",
         gpu=bool(fit["gpu"]),
         rows=[_row(row, bool(fit["gpu"])) for row in fit["rows"]],
         hidden=int(fit["hidden"]),
@@ -93,8 +96,8 @@ def _verdict(row: dict[str, Any]) -> tuple[str, str, str]:
 def _reasons(row: dict[str, Any]) -> str:
     if row["takes"] or not row["reasons"]:
         return ""
-    said = "; ".join(row["reasons"])
-    return _("No server: %(why)s") % {"why": said} if row["chats"] else said
+    why = said("; ".join(row["reasons"]))
+    return _("No server: %(why)s") % {"why": why} if row["chats"] else why
 
 
 def _slots(gpus: dict[str, int] | None) -> tuple[list[str], str]:
@@ -108,5 +111,5 @@ def _slots(gpus: dict[str, int] | None) -> tuple[list[str], str]:
         "free": _("%(n)s free"),
         "broken": _("%(n)s broken"),
     }
-    said = [words[name] % {"n": gpus[name]} for _css, name in kinds if gpus[name] or name == "free"]
-    return slots[:MOST_SLOTS], ", ".join(said)
+    told = [words[name] % {"n": gpus[name]} for _css, name in kinds if gpus[name] or name == "free"]
+    return slots[:MOST_SLOTS], comma().join(told)

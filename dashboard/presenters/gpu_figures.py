@@ -14,6 +14,7 @@ from dashboard.presenters.gpus import name
 from dashboard.presenters.numbers import NBSP, percent
 from dashboard.presenters.ranges import Range
 from dashboard.presenters.states import Words
+from dashboard.presenters.words import comma
 from deployments.domain.gpus import Figure
 from deployments.selectors.gpu_charts import UNITS, Chart, Holding
 from deployments.selectors.gpus import GpuRow, Use
@@ -125,7 +126,9 @@ def _said(values: Sequence[float | None], unit: str, now: str) -> str:
     }
     gaps = len(values) - len(known)
     if gaps:
-        said += ", " + _("no data for %(share)s of the time") % {"share": percent(100 * gaps / len(values))}
+        said += comma() + _("no data for %(share)s of the time") % {
+            "share": percent(100 * gaps / len(values))
+        }
     return said
 
 

@@ -19,6 +19,7 @@ from deployments.models import GpuDevice
 from deployments.selectors.gpu_nodes import NodeGpus
 from deployments.selectors.gpus import ClusterGpus, GpuRow, GpuTotals, Use
 from deployments.selectors.placements import Placement
+from deployments.sentences import said
 
 SOURCES: dict[SourceKind, Words] = {
     SourceKind.PROMETHEUS: gettext_lazy("DCGM through Prometheus"),
@@ -190,26 +191,26 @@ def headline_gone(totals: GpuTotals) -> str:
 
 def summary(totals: GpuTotals) -> str:
     """How busy they are together, and what is wrong with some."""
-    said = []
+    told = []
     if totals.utilisation is not None:
-        said.append(_("Busy %(n)s on average.") % {"n": percent(totals.utilisation)})
+        told.append(_("Busy %(n)s on average.") % {"n": percent(totals.utilisation)})
     if totals.memory_used is not None and totals.memory_total:
-        said.append(
+        told.append(
             _("%(used)s of %(total)s memory in use.")
             % {"used": memory(totals.memory_used), "total": memory(totals.memory_total)}
         )
     if totals.power is not None:
-        said.append(_("They draw %(n)s kW.") % {"n": f"{totals.power / 1000:.1f}"})
+        told.append(_("They draw %(n)s kW.") % {"n": f"{totals.power / 1000:.1f}"})
     if totals.errors:
-        said.append(
+        told.append(
             ngettext("%(n)s reports an error.", "%(n)s report errors.", totals.errors) % {"n": totals.errors}
         )
     if totals.stale:
-        said.append(
+        told.append(
             ngettext("%(n)s sends no fresh figures.", "%(n)s send no fresh figures.", totals.stale)
             % {"n": totals.stale}
         )
-    return " ".join(said)
+    return " ".join(told)
 
 
 def reasons(clusters: Sequence[ClusterGpus]) -> list[Reason]:
@@ -355,7 +356,7 @@ def facts(row: GpuRow) -> list[Fact]:
         Fact(_("Memory"), memory_of(row), "", measured, seen),
         Fact(_("Temperature"), celsius(row.temperature), "", measured, seen),
         Fact(_("Power"), watts(row.power), "", measured, seen),
-        Fact(_("Errors"), row.error or _("none"), "", measured, seen),
+        Fact(_("Errors"), said(row.error) or _("none"), "", measured, seen),
         Fact(_("Held by"), holder(row), _other_pods(row), measured, seen),
     ]
 

@@ -18,6 +18,7 @@ from deployments.domain.pod_requests import CPU, EPHEMERAL, MEMORY, PODS
 from deployments.domain.states import Health
 from deployments.models import WatchState
 from deployments.selectors.inventory import Inventory, NodeResource, NodeRow
+from deployments.sentences import said
 
 SLOTS = 16  # GPUs of a node that are drawn one by one
 SEEN_EVERY = 60.0  # seconds; a quiet watch hears a bookmark about once a minute
@@ -159,8 +160,8 @@ def _state(row: NodeRow) -> tuple[Look, Words]:
 
 
 def _trouble(condition: Mapping[str, str]) -> str:
-    said = condition.get("message") or condition.get("reason") or condition.get("status") or ""
-    return f"{condition['type']}: {said}"
+    told = condition.get("message") or condition.get("reason") or condition.get("status") or ""
+    return f"{condition['type']}: {told}"
 
 
 def taint(item: Mapping[str, str]) -> tuple[str, str]:
@@ -289,9 +290,9 @@ def conditions(row: NodeRow) -> list[tuple[Look, str, str, datetime | None]]:
     found = []
     for item in row.data.get("conditions", []):
         look = HEALTH[Health.DEGRADED if item["type"] in amiss else Health.HEALTHY]
-        said = item.get("message") or item.get("reason") or ""
+        told = item.get("message") or item.get("reason") or ""
         found.append(
-            (look, f"{item['type']} = {item['status']}", said, moment(item.get("lastTransitionTime")))
+            (look, f"{item['type']} = {item['status']}", told, moment(item.get("lastTransitionTime")))
         )
     return sorted(found, key=lambda one: one[0] is HEALTH[Health.HEALTHY])
 
@@ -300,5 +301,5 @@ def unseen(seen: Mapping[str, WatchState], kind: str) -> str:
     """Why nothing of a kind is known, "" where it is: refused, broken, or not listed yet."""
     state = seen.get(kind)
     if state is None or state.listed_at is None:
-        return state.error if state and state.error else _("The cluster has not been asked yet.")
-    return state.error
+        return said(state.error) if state and state.error else _("The cluster has not been asked yet.")
+    return said(state.error)

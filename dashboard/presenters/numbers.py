@@ -125,17 +125,18 @@ def join(first: str, second: str) -> str:
     return f"{first} {second}" if second else first
 
 
+# The blanks here do not break either; xgettext does not know them as an escape.
 def in_seconds(value: str) -> str:
-    return _("%(count)s\u00a0s") % {"count": value}
+    return _("%(count)s s") % {"count": value}
 
 
 def in_minutes(value: int) -> str:
-    return _("%(count)s\u00a0min") % {"count": value}
+    return _("%(count)s min") % {"count": value}
 
 
 def in_hours(value: int) -> str:
-    return _("%(count)s\u00a0h") % {"count": value}
+    return _("%(count)s h") % {"count": value}
 
 
 def in_days(value: int) -> str:
-    return _("%(count)s\u00a0d") % {"count": number_format(value, 0)}
+    return _("%(count)s d") % {"count": number_format(value, 0)}

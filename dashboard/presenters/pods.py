@@ -15,6 +15,7 @@ from dashboard.presenters import stack
 from dashboard.presenters.numbers import memory
 from dashboard.presenters.parts import Column, Fact
 from dashboard.presenters.states import Words
+from dashboard.presenters.words import semicolon
 from deployments.domain.errors import InvalidInput
 from deployments.domain.quantities import parse
 from deployments.models import ObservedObject
@@ -322,7 +323,7 @@ def placing(item: ObservedObject) -> list[Fact]:
             _("Node selector"),
             ", ".join(f"{key}={value}" for key, value in data.get("nodeSelector", {}).items()),
         ),
-        Fact(_("Tolerations"), "; ".join(map(_toleration, data.get("tolerations", [])))),
+        Fact(_("Tolerations"), semicolon().join(map(_toleration, data.get("tolerations", [])))),
     ]
     return [fact for fact in found if fact.value]
 

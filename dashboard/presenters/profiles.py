@@ -11,6 +11,7 @@ from django.utils.translation import ngettext
 from dashboard.presenters.fields import VENDORS, label, pairs, shown, value
 from dashboard.presenters.parts import Fact
 from dashboard.presenters.states import Words
+from dashboard.presenters.words import comma
 from deployments.domain.diffing import changes
 from deployments.domain.sizing import Sizing
 from deployments.domain.spec import GpuVendor, StackSpec, StorageMode
@@ -44,7 +45,7 @@ def summary(spec: StackSpec) -> str:
         chat = _("chat at %(host)s") % {"host": spec.ingress.host}
     else:
         chat = _("chat through Pilothouse")
-    return f"{spec.model.reference} {place}, {many}, {chat}"
+    return comma().join((f"{spec.model.reference} {place}", many, chat))
 
 
 def storage_words(spec: StackSpec, sizing: Sizing) -> str:

@@ -16,6 +16,7 @@ from dashboard.presenters.parts import Step
 from dashboard.presenters.states import Words, deed
 from deployments.domain.states import OperationKind, OperationState, StepState
 from deployments.models import Operation, OperationStep, PullProgress
+from deployments.sentences import said
 
 STEPS: Mapping[str, Words] = {
     "preflight": gettext_lazy("Check before the apply"),
@@ -70,7 +71,7 @@ def subject(operation: Operation) -> str:
         return operation.deployment.name
     if request.get("name"):
         return str(request["name"])
-    return operation.cluster.name if operation.cluster is not None else operation.title
+    return operation.cluster.name if operation.cluster is not None else said(operation.title)
 
 
 def name(operation: Operation) -> str:
@@ -203,7 +204,7 @@ def running_item(operation: Operation, pulls: Sequence[PullProgress]) -> dict[st
     if operation.kind == OperationKind.PULL and operation.deployment is not None:
         note = _("for %(name)s") % {"name": operation.deployment.name}
     elif operation.waiting_for and not pulls:
-        note = _("waits for %(what)s") % {"what": operation.waiting_for}
+        note = _("waits for %(what)s") % {"what": said(operation.waiting_for)}
     pulling = bool(pulls) and (
         operation.kind == OperationKind.PULL
         or (operation.step < len(rows) and rows[operation.step].name == "pull")

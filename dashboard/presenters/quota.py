@@ -8,6 +8,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from dashboard.presenters.words import comma
 from deployments.domain.quota import NAMES, Amounts, from_json, left, shares, words
 from deployments.models import ClusterGrant
 
@@ -57,13 +58,13 @@ def quota_rows(grant: ClusterGrant, used: Amounts) -> list[QuotaRow]:
 def left_words(grant: ClusterGrant, used: Amounts) -> str:
     """What of a quota is left, in one line: "2 GPUs, 16Gi memory"; "" where nothing is bounded."""
     rest = left(from_json(grant.quota, missing=None), used)
-    return ", ".join(_taken(name, amount) for name in NAMES if (amount := getattr(rest, name)) is not None)
+    return comma().join(_taken(name, amount) for name in NAMES if (amount := getattr(rest, name)) is not None)
 
 
 def too_much_words(grant: ClusterGrant, used: Amounts, asked: Amounts) -> str:
     """By how much something new goes over a quota: "49Gi memory"; "" where it fits."""
     over = shares(from_json(grant.quota, missing=None), used, Amounts(), asked)
-    return ", ".join(_taken(one.name, one.over) for one in over if one.over)
+    return comma().join(_taken(one.name, one.over) for one in over if one.over)
 
 
 def demand_words(stored: object) -> str:
@@ -72,7 +73,7 @@ def demand_words(stored: object) -> str:
     parts = [
         _taken(name, amount) for name in NAMES if name != "deployments" and (amount := getattr(taken, name))
     ]
-    return ", ".join(parts)
+    return comma().join(parts)
 
 
 def _taken(name: str, amount: int) -> str:

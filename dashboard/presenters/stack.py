@@ -12,11 +12,13 @@ from dashboard.presenters.fields import CHOICES
 from dashboard.presenters.numbers import duration, memory
 from dashboard.presenters.parts import Fact
 from dashboard.presenters.states import Words, deed
+from dashboard.presenters.words import comma
 from deployments.domain.errors import InvalidInput
 from deployments.domain.quantities import parse
 from deployments.domain.spec import GpuVendor, StackSpec
 from deployments.models import Deployment, ObservedObject
 from deployments.selectors.deployments import DeploymentPage
+from deployments.sentences import said
 
 COMPONENT = "app.kubernetes.io/component"
 COMPONENTS = {"server": gettext_lazy("model server"), "chat": gettext_lazy("chat")}
@@ -66,7 +68,7 @@ def facts(page: DeploymentPage, spec: StackSpec | None, server: ObservedObject |
         ),
         Fact(
             _("Runs on"),
-            str(proof.get("placement") or "") or _asked_for(spec),
+            said(proof.get("placement") or "") or _asked_for(spec),
             "" if proof.get("placement") else _("as asked for; no check has seen it run"),
             _("chat check"),
             checked if proof.get("placement") else None,
@@ -95,7 +97,7 @@ def facts(page: DeploymentPage, spec: StackSpec | None, server: ObservedObject |
 
 def _chat(proof: dict[str, Any], speed: Any) -> str:
     words = duration(float(proof.get("seconds") or 0))
-    return f"{words}, {_('%(n)s tokens/s') % {'n': f'{float(speed):.1f}'}}" if speed else words
+    return comma().join([words, *([_("%(n)s tokens/s") % {"n": f"{float(speed):.1f}"}] if speed else [])])
 
 
 def _autoscaling(spec: StackSpec | None) -> str:

@@ -1,17 +1,18 @@
-"""The words that the browser's own scripts say, translated here and handed over as data attributes."""
+"""The words that the browser's own scripts say, handed over as data attributes; and what stands between words."""
 
 from __future__ import annotations
 
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 
 def words() -> dict[str, str]:
     """Name of a data attribute -> text. ``%(count)s`` and ``%(span)s`` are filled in the browser."""
     return {
-        "s": _("%(count)s\u00a0s"),
-        "min": _("%(count)s\u00a0min"),
-        "h": _("%(count)s\u00a0h"),
-        "d": _("%(count)s\u00a0d"),
+        "s": _("%(count)s s"),
+        "min": _("%(count)s min"),
+        "h": _("%(count)s h"),
+        "d": _("%(count)s d"),
         "now": _("now"),
         "ago": _("%(span)s ago"),
         "in": _("in %(span)s"),
@@ -19,7 +20,7 @@ def words() -> dict[str, str]:
         "no-data": _("no data"),
         "newest": _("newest"),
         "live": _("Live"),
-        "poll": _("Asks every 10\u00a0s"),
+        "poll": _("Asks every 10 s"),
         "off": _("Not updated for %(span)s"),
         "signed-out": _("Signed out. Load the page again to sign in."),
         "refused": _("You may no longer see a part of this page."),
@@ -30,3 +31,26 @@ def words() -> dict[str, str]:
         "unsaved": _("What you typed is not saved yet."),
         "too-big": _("This file is larger than %(count)s MB."),
     }
+
+
+# Languages differ in what stands between words: a blank follows in some, none in others.
+def comma() -> str:
+    return pgettext("punctuation", ", ")
+
+
+def colon() -> str:
+    return pgettext("punctuation", ": ")
+
+
+def semicolon() -> str:
+    return pgettext("punctuation", "; ")
+
+
+def stop() -> str:
+    """Between two sentences."""
+    return pgettext("punctuation", ". ")
+
+
+def full_stop() -> str:
+    """At the end of the last one."""
+    return pgettext("punctuation", ".")

@@ -14,7 +14,6 @@ from typing import NamedTuple
 from django import template
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from dashboard.presenters import charts, gpu_figures, gpus
 from dashboard.presenters.numbers import percent, share
@@ -22,6 +21,7 @@ from dashboard.templatetags.charts import measured
 from dashboard.templatetags.pilothouse import icon, page_of, tag, width
 from deployments.domain.gpus import SourceKind
 from deployments.selectors.gpus import GpuRow, Use
+from deployments.sentences import said
 
 register = template.Library()
 
@@ -127,7 +127,7 @@ def _silent(row: GpuRow, texts: _Texts) -> str:
 def _error(row: GpuRow, texts: _Texts) -> str:
     if not row.error:
         return _dim(texts.none)
-    return f'<span class="st warn">{icon("degraded", "i-s")}</span>{escape(row.error)}'
+    return f'<span class="st warn">{icon("degraded", "i-s")}</span>{escape(said(row.error))}'
 
 
 def _holder(row: GpuRow) -> str:
@@ -137,7 +137,7 @@ def _holder(row: GpuRow) -> str:
     if row.use is not Use.POD:
         return _dim(escape(gpus.holder(row)))
     shown, more = row.pods[:PODS_SHOWN], len(row.pods) - PODS_SHOWN
-    rest = escape(ngettext("and %(n)s more", "and %(n)s more", more) % {"n": more})
+    rest = escape(_("and %(n)s more") % {"n": more})
     after = f"<small>{rest}</small>" if more > 0 else ""
     if not row.deployment_id:
         return "".join(f'<span class="pod">{escape(pod)}</span>' for pod in shown) + after

@@ -26,7 +26,8 @@ from django.utils.translation import gettext as _
 
 from dashboard.presenters import numbers, parts, times
 from dashboard.presenters.states import Look, Words, deed, look
-from dashboard.presenters.words import words
+from dashboard.presenters.words import colon, comma, full_stop, stop, words
+from deployments.sentences import said
 
 register = template.Library()
 
@@ -43,7 +44,10 @@ register.filter("span", times.span)
 register.filter("exact", times.exact)
 register.filter("machine", times.machine)
 register.filter("clock", times.clock)
+register.filter("said", said)
 register.simple_tag(words, name="words")
+for mark in (comma, colon, stop, full_stop):
+    register.simple_tag(mark)
 
 # A figure is late when its source has missed three of its turns.
 LATE_AFTER = 3

@@ -85,7 +85,8 @@ def _object_choices(who: Actor, wanted: EntryFilter) -> list[tuple[str, str]]:
     if not wanted.object:
         return []
     kind, pk = wanted.object_parts
-    return [(wanted.object, f"{presenter.OBJECTS.get(kind, kind)} {selector.object_name(who, kind, pk)}")]
+    name = presenter.object_name(kind, selector.object_name(who, kind, pk))
+    return [(wanted.object, f"{presenter.OBJECTS.get(kind, kind)} {name}")]
 
 
 def _seal(who: Actor) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from deployments.domain.subjects import Subject
 from deployments.models import Operation
 from deployments.policies import Action, may, require
 from deployments.selectors import clusters as selector
+from deployments.sentences import said
 
 COLUMNS = (
     Column(gettext_lazy("Cluster")),
@@ -81,7 +82,7 @@ def _page(request: HttpRequest, pk: int) -> dict[str, Any]:
     words = connection(row, checking=running)
     facts = [
         Fact(_("Version"), row.kubernetes_version or _("not known yet")),
-        Fact(_("Credential"), row.credential_kind),
+        Fact(_("Credential"), said(row.credential_kind)),
         Fact(_("Server"), row.server),
         Fact(_("Identity"), row.uid or _("not known yet"), _("uid of namespace kube-system")),
     ]

@@ -34,6 +34,7 @@ from deployments.selectors import deployments as selector
 from deployments.selectors import lookup, scope
 from deployments.selectors.models import stored_models, volumes_without
 from deployments.selectors.operations import pulls_of
+from deployments.sentences import said
 
 PER_PAGE = 25
 RELEASES_PER_PAGE = 25
@@ -230,9 +231,9 @@ def chat(request: HttpRequest, pk: int) -> HttpResponse:
     who = actor(request)
     row = lookup.deployment(who, pk)
     if row.removed_at is not None:
-        raise Conflict(_("This deployment was uninstalled."))
+        raise Conflict("This deployment was uninstalled.")
     if not may(who, Action.CHAT, row.team_id):
-        raise Denied(_("This needs the role %(role)s.") % {"role": NEEDS[Action.CHAT]})
+        raise Denied(f"This needs the role {NEEDS[Action.CHAT]}.")
     response = HttpResponseRedirect(_entrance(request, row))
     response["Cache-Control"] = "no-store"
     response["Referrer-Policy"] = "no-referrer"
@@ -275,8 +276,8 @@ def uninstall(request: HttpRequest, pk: int) -> HttpResponse:
         "may_delete": may(who, Action.UNINSTALL_WITH_DATA, row.team_id),
         "chosen": request.POST.get("data", "keep"),
         "reason": request.POST.get("reason", ""),
-        "error": problem.sentence if problem and problem.field != "reason" else "",
-        "reason_error": problem.sentence if problem and problem.field == "reason" else "",
+        "error": said(problem.sentence) if problem and problem.field != "reason" else "",
+        "reason_error": said(problem.sentence) if problem and problem.field == "reason" else "",
         "others": row.made_namespace,
     }
     return render(request, "deployments/uninstall.html", values, status=422 if problem else 200)
@@ -333,11 +334,11 @@ def upgrade(request: HttpRequest, pk: int) -> HttpResponse:
 def _refuse(row: Deployment, who: Any, action: Action) -> None:
     """The same refusals as the command's, before somebody fills in a form."""
     if row.removed_at is not None:
-        raise Conflict(_("This deployment was uninstalled."))
+        raise Conflict("This deployment was uninstalled.")
     if not may(who, action, row.team_id):
         raise Denied(
-            _("This needs the role %(role)s.") % {"role": NEEDS[action]},
-            remedy=_("Ask an owner of the team."),
+            f"This needs the role {NEEDS[action]}.",
+            remedy="Ask an owner of the team.",
         )
 
 

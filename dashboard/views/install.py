@@ -37,6 +37,7 @@ from deployments.selectors import clusters as cluster_selector
 from deployments.selectors import lookup
 from deployments.selectors import profiles as profile_selector
 from deployments.selectors.quotas import used_of
+from deployments.sentences import said
 
 STEPS = ("install", "install_place", "install_preflight", "install_review")
 CHANGES = {
@@ -264,7 +265,7 @@ def preflight(request: HttpRequest) -> HttpResponse:
 
 
 def _to_place(request: HttpRequest, draft: Draft, error: InvalidInput | Conflict) -> HttpResponse:
-    messages.error(request, f"{error.sentence} {error.remedy}".strip())
+    messages.error(request, said(f"{error.sentence} {error.remedy}".strip()))
     return HttpResponseRedirect(reverse("install_place") + draft.query())
 
 
@@ -276,8 +277,8 @@ def review(request: HttpRequest) -> HttpResponse:
     before = _asked(request, draft, "preflight", OperationKind.PREFLIGHT)
     form = ReviewForm()
     refused: Conflict | InvalidInput | None = None
-    said = preflight_values(before)
-    blocked, may_go_on = said["blocked"], said["may_go_on"]
+    found = preflight_values(before)
+    blocked, may_go_on = found["blocked"], found["may_go_on"]
     if request.method == "POST":
         form = ReviewForm(request.POST)
         try:
@@ -303,7 +304,7 @@ def review(request: HttpRequest) -> HttpResponse:
                 return HttpResponseRedirect(reverse("operation", args=[begun.pk]))
         except (InvalidInput, Conflict) as error:
             if isinstance(error, InvalidInput) and error.field == "reason":
-                form.add_error("reason", error.sentence)
+                form.add_error("reason", said(error.sentence))
             else:
                 refused = error
     operation = _asked(request, draft, "diff", OperationKind.DIFF)

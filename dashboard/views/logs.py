@@ -29,6 +29,7 @@ from deployments.selectors import lookup
 from deployments.selectors import pods as selector
 from deployments.selectors.actors import actor_for
 from deployments.selectors.pods import LogSource, log_source
+from deployments.sentences import said
 
 TAILS = (100, 500, 1000, 5000)
 TAIL = 500
@@ -182,7 +183,7 @@ def _note(who: Actor, source: LogSource, previous: bool) -> None:
 
 
 def _plain(error: PilothouseError) -> HttpResponse:
-    words = " ".join(part for part in (error.sentence, error.remedy) if part)
+    words = said(" ".join(part for part in (error.sentence, error.remedy) if part))
     return HttpResponse(words, status=status_of(error), content_type="text/plain; charset=utf-8")
 
 

@@ -30,6 +30,7 @@ from deployments.models import Operation, PullProgress
 from deployments.policies import NEEDS, Action, require
 from deployments.selectors import lookup
 from deployments.selectors import operations as selector
+from deployments.sentences import said
 
 PER_PAGE = 25
 COLUMNS = (
@@ -240,7 +241,7 @@ def proof_facts(stored: object) -> list[Fact]:
             _("%(n)s tokens/s") % {"n": f"{float(speed):.1f}"} if speed else _("cannot tell"),
             "" if speed else _("the answer was too short"),
         ),
-        Fact(_("Runs on"), str(stored.get("placement") or _("cannot tell")), str(stored.get("pod") or "")),
+        Fact(_("Runs on"), said(stored.get("placement") or _("cannot tell")), str(stored.get("pod") or "")),
     ]
 
 
@@ -256,7 +257,7 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
         try:
             commands.cancel(who, operation_id=pk, reason=request.POST.get("reason", ""))
         except InvalidInput as refused:
-            error, status = refused.sentence, 422
+            error, status = said(refused.sentence), 422
         else:
             messages.success(request, _("The operation is being stopped."))
             return HttpResponseRedirect(reverse("operation", args=[pk]))

@@ -21,6 +21,7 @@ from deployments.domain.states import OperationState
 from deployments.policies import Action, require_seen
 from deployments.selectors import profiles as profile_selector
 from deployments.selectors import sharing as selector
+from deployments.sentences import said
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -37,7 +38,7 @@ def share(request: HttpRequest, pk: int) -> HttpResponse:
         except InvalidInput as error:
             place(form, error)
         except Denied as error:
-            form.add_error("level", f"{error.sentence} {error.remedy}")
+            form.add_error("level", said(f"{error.sentence} {error.remedy}"))
             status = 403
         else:
             messages.success(request, _("%(team)s may use it now.") % {"team": made.team})
@@ -72,9 +73,9 @@ def unpublish(request: HttpRequest, pk: int) -> HttpResponse:
     return _catalog(request, pk, sharing.withdraw_from_catalog, _("It is not in the catalog."))
 
 
-def _catalog(request: HttpRequest, pk: int, command: Any, said: str) -> HttpResponse:
+def _catalog(request: HttpRequest, pk: int, command: Any, answer: str) -> HttpResponse:
     command(actor(request), profile_id=pk)
-    messages.success(request, said)
+    messages.success(request, answer)
     return HttpResponseRedirect(reverse("profile", args=[pk]))
 
 

@@ -7,7 +7,8 @@ from datetime import datetime
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
-from django.utils import timezone
+from django.utils import timezone, translation
+from django.utils.translation import gettext as _
 
 from deployments.commands.base import checked_reason, command
 from deployments.commands.subjects import of_operation
@@ -20,6 +21,7 @@ from deployments.ledger import audit, transitions
 from deployments.models import Approval, Deployment, Operation, User
 from deployments.policies import Action, may_approve
 from deployments.selectors import lookup
+from deployments.sentences import said
 
 
 @command(Action.APPROVE)
@@ -139,17 +141,17 @@ def tell_approvers(approval: Approval) -> None:
     operation = approval.operation
     people = User.objects.filter(is_active=True).exclude(pk=operation.actor_id or 0).exclude(email="")
     admins = people.filter(site_role=SiteRole.ADMIN) | people.filter(is_superuser=True)
+    chosen = set(admins.values_list("language", "email"))
     if approval.approver == Approver.OWNER:
         owners = people.filter(memberships__team_id=operation.team_id or 0, memberships__role=Role.OWNER)
-        chosen = set(owners.values_list("email", flat=True)) or set(admins.values_list("email", flat=True))
-    else:
-        chosen = set(admins.values_list("email", flat=True))
-    text = (
-        f"{operation.actor_name} asks: {operation.title}.\n"
-        + (f"Reason: {operation.reason}\n" if operation.reason else "")
-        + f"\n{settings.PUBLIC_URL}/approvals/{approval.pk}/\n"
-    )
-    transaction.on_commit(lambda: send(f"To agree to: {operation.title}", text, sorted(chosen)))
+        chosen = set(owners.values_list("language", "email")) or chosen
+    for language in sorted({language for language, _address in chosen}):
+        with translation.override(language or settings.LANGUAGE_CODE):
+            words = {"who": operation.actor_name, "title": said(operation.title)}
+            subject = _("To agree to: %(title)s") % words
+            lines = [_("%(who)s asks: %(title)s.") % words, *_reason(operation.reason)]
+        to = sorted(address for spoken, address in chosen if spoken == language)
+        _write(to, subject, lines, f"approvals/{approval.pk}")
 
 
 def _close(approval: Approval, approved: bool, actor: Actor, reason: str, now: datetime) -> None:
@@ -162,11 +164,23 @@ def _tell(operation: Operation, approved: bool, by: str, reason: str) -> None:
     asked = User.objects.filter(pk=operation.actor_id, is_active=True).first() if operation.actor_id else None
     if asked is None or not asked.email:
         return
-    word = "agreed to" if approved else "refused"
-    text = (
-        f"{operation.title} was {word}{f' by {by}' if by else ''}.\n"
-        + (f"Reason: {reason}\n" if reason else "")
-        + f"\n{settings.PUBLIC_URL}/operations/{operation.pk}/\n"
-    )
-    address = asked.email
-    transaction.on_commit(lambda: send(f"{operation.title}: {word}", text, [address]))
+    with translation.override(asked.language or settings.LANGUAGE_CODE):
+        words = {"title": said(operation.title), "by": by or "Pilothouse"}
+        if approved:
+            subject = _("%(title)s: agreed to") % words
+            answer = _("%(by)s agreed to “%(title)s”.") % words
+        else:
+            subject = _("%(title)s: refused") % words
+            answer = _("%(by)s refused “%(title)s”.") % words
+        lines = [answer, *_reason(said(reason) if not by else reason)]
+    _write([asked.email], subject, lines, f"operations/{operation.pk}")
+
+
+def _reason(given: str) -> list[str]:
+    return [_("Reason: %(reason)s") % {"reason": given}] if given else []
+
+
+def _write(to: list[str], subject: str, lines: list[str], page: str) -> None:
+    """One letter for each, once the change is committed; ``page`` is where its reader goes on."""
+    text = "\n".join([*lines, "", f"{settings.PUBLIC_URL}/{page}/", ""])
+    transaction.on_commit(lambda: send(subject, text, to))

@@ -33,14 +33,15 @@ def restart(
     chosen = [part for part in there if part in components]
     if not chosen or not set(components) <= set(COMPONENTS):
         raise InvalidInput("Say what is to be restarted: the servers, the chat or both.", field="components")
-    what = (
-        {"server": "the servers of ", "chat": "the chat of "}.get(chosen[0], "") if len(chosen) == 1 else ""
-    )
+    titles: dict[tuple[str, ...], str] = {
+        ("server",): f"Restart the servers of {deployment.name}",
+        ("chat",): f"Restart the chat of {deployment.name}",
+    }
     operation = begin(
         actor,
         OperationKind.RESTART,
         deployment,
-        f"Restart {what}{deployment.name}",
+        titles.get(tuple(chosen), f"Restart {deployment.name}"),
         request={"components": chosen},
         reason=reason,
     )

@@ -10,9 +10,11 @@ from deployments.models.choices import choices, one_of
 
 
 class User(AbstractUser):
-    """Somebody who can sign in. ``site_role`` stands beside the roles in his teams."""
+    """Somebody who can sign in. ``site_role`` stands beside the roles in his teams; ``language`` is the one
+    that pages and letters come in ("zh-hans"), "" for that of his browser."""
 
     site_role = models.CharField(max_length=16, choices=choices(SiteRole), default=SiteRole.NONE, blank=True)
+    language = models.CharField(max_length=16, default="", blank=True)
 
     class Meta(AbstractUser.Meta):
         constraints = [

@@ -26,3 +26,9 @@ def account_of(actor: Actor) -> User:
     if user is None:
         raise NotFound("Only somebody with an account can do this.")
     return user
+
+
+def language_of(email: str) -> str:
+    """The language that the account with this address chose, "" where there is none or it chose none."""
+    chosen = User.objects.filter(email__iexact=email, is_active=True).values_list("language", flat=True)
+    return chosen.first() or ""

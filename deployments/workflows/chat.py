@@ -39,12 +39,12 @@ class Proof:
 
     @property
     def sentence(self) -> str:
-        words = (
-            f"{self.model} answered {'the chat ' if self.through == 'chat' else ''}after {self.seconds:.1f} s"
-        )
-        if self.tokens_per_second:
-            words += f", {self.tokens_per_second:.0f} tokens/s"
-        return words + (f", {self.placement}" if self.placement else "")
+        parts = [
+            f"{self.model} answered {'the chat ' if self.through == 'chat' else ''}after {self.seconds:.1f} s",
+            f"{self.tokens_per_second:.0f} tokens/s" if self.tokens_per_second else "",
+            self.placement,
+        ]
+        return ", ".join(part for part in parts if part)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -158,7 +158,7 @@ ROUTES: dict[str, tuple[Any, Any]] = {
     "audit_verify": (NONE, AUDITORS),
     "audit_entry": (V, NONE),
     "audit_entry_json": (V, NONE),
-    "set_language": (IN, IN),
+    "set_language": (NONE, OPEN),
     "oidc_login": (OPEN, OPEN),
     "oidc_callback": (OPEN, OPEN),
 }

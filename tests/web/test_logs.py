@@ -296,6 +296,15 @@ def test_a_node_that_lost_the_log_is_no_line_of_it(
         assert "does not keep" in reader.take("problem")["sentence"]
 
 
+def test_why_there_is_no_log_is_said_in_the_readers_language(
+    site: str, world: LogWorld, log: LogBuffer, deployment: Deployment, viewer: User
+) -> None:
+    User.objects.update(language="zh-hans")
+    with following(site, viewer, deployment, of="r1-server-0/nothing") as reader:
+        said = reader.take("problem")
+    assert said["sentence"] == "该 Pod 没有此名称的容器。" and said["remedy"] == "请选择它的某个容器。"
+
+
 def test_a_pod_that_is_gone_a_cluster_that_forbids_and_one_that_is_down(
     site: str,
     cluster: RunningSandbox,
