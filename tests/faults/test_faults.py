@@ -154,7 +154,8 @@ def test_a_driver_that_is_too_old_is_named_before_the_install(
         world, "node_labels", {"node": "*", "labels": {"nvidia.com/cuda.driver-version.full": "470.82.01"}}
     )
     spec = replace(StackSpec(), server=ServerSpec(gpu_vendor=GpuVendor.NVIDIA, gpu_count=1))
-    operation = work_off(begin(actor, team, cluster, spec, "fault-labels", anyway=False))
+    # Not for want of room, of which earlier tests have left little: that would be gone on without.
+    operation = work_off(begin(actor, team, cluster, spec, "fault-labels"))
     assert operation.state == OperationState.FAILED
     text = says(page, operation, "Nothing is installed yet")
     assert operation.failure in text and "driver" in operation.failure.lower()
