@@ -23,6 +23,8 @@ from deployments.models import (
     ClusterNode,
     Deployment,
     GpuDevice,
+    GpuHolding,
+    GpuPod,
     GpuSampling,
     GpuSeries,
     MetricsSource,
@@ -201,7 +203,29 @@ def _devices(cluster: Cluster, world: ScaleWorld, owners: dict[str, Deployment],
             )
         )
     made = GpuDevice.objects.bulk_create(rows, batch_size=MANY)
+    _holdings(cluster, made, now)
     add_series(made, now)
+
+
+def _holdings(cluster: Cluster, devices: list[GpuDevice], now: datetime) -> None:
+    """Each pod has held its devices for some hours."""
+    owners = {(d.pod_namespace, d.pod_name): d.deployment_id for d in devices if d.pod_name}
+    made = GpuPod.objects.bulk_create(
+        [
+            GpuPod(cluster=cluster, namespace=namespace, name=name, deployment_id=owner)
+            for (namespace, name), owner in owners.items()
+        ],
+        batch_size=MANY,
+    )
+    pods = {(pod.namespace, pod.name): pod for pod in made}
+    GpuHolding.objects.bulk_create(
+        [
+            GpuHolding(pod=pods[d.pod_namespace, d.pod_name], device=d, since=now - timedelta(hours=4))
+            for d in devices
+            if d.pod_name
+        ],
+        batch_size=MANY,
+    )
 
 
 def add_series(devices: list[GpuDevice], now: datetime, hours: int = HOURS, days: int = DAYS) -> None:

@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import re
 import struct
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -252,11 +253,20 @@ def _field(resolution: Resolution, figure: Figure) -> tuple[struct.Struct, float
     return struct.Struct(f"{body}{whole - struct.calcsize(body)}x"), scale, _NONE[size]
 
 
+def _from(data: bytes, place: int, until: int, size: int, first: int) -> int:
+    """Where in a run of rows, which are in order, those begin whose "when" is ``first`` or later."""
+    if not first or until == place:
+        return place
+    count = (until - place) // size
+    return place + size * bisect_left(
+        range(count), first, key=lambda row: _WHEN.unpack_from(data, place + row * size)[0]
+    )
+
+
 def stored_values(
-    resolution: Resolution, packed: bytes | memoryview, figure: Figure, since: int = 0
+    resolution: Resolution, packed: bytes | memoryview, figure: Figure, first: int = 0
 ) -> StoredValues:
-    """One figure of the rows of a blob, in order, from the one whose "when" is ``since`` on; rows that do
-    not have it are left out.
+    """One figure of the rows of a blob from ``first`` on, in order; rows that do not have it are left out.
 
     Rows between two marks are read in one go, and no float is made: the strips of one page are ten
     thousand rows. Raises :class:`Unpackable` for a version that is not known.
@@ -282,7 +292,7 @@ def stored_values(
         until = place + mark.start() * size if mark else end - (end - place) % size
         if until == place:
             break  # less than a row is left
-        rows = row.iter_unpack(data[_first(data, place, until, size, since) : until])
+        rows = row.iter_unpack(data[_from(data, place, until, size, first) : until])
         if rolled:
             found += [each for each in rows if each[2] != none and each[3] != none and each[4] != none]
         else:
@@ -304,9 +314,9 @@ def _high_field(resolution: Resolution, figure: Figure) -> tuple[struct.Struct, 
 
 
 def highest(
-    resolution: Resolution, packed: bytes | memoryview, figure: Figure
+    resolution: Resolution, packed: bytes | memoryview, figure: Figure, first: int = 0
 ) -> tuple[list[tuple[int, int]], int]:
-    """(at, largest) of one figure in every row of a blob, in its whole numbers, and the number that means
+    """(at, largest) of one figure in every row of a blob from ``first`` on, in its whole numbers, and the number that means
     none. What is cut at the end is left out. Raises :class:`Unpackable` for a version that is not known."""
     data = bytes(packed)
     if data[:1] != HEADER:
@@ -322,22 +332,9 @@ def highest(
         until = place + mark.start() * size if mark else end - (end - place) % size
         if until == place:
             break  # less than a row is left
-        found += row.iter_unpack(data[place:until])
+        found += row.iter_unpack(data[_from(data, place, until, size, first) : until])
         place = until
     return found, none
-
-
-def _first(data: bytes, place: int, until: int, size: int, since: int) -> int:
-    """Where the first row from ``since`` on lies among rows of equal size, which are in order."""
-    low, high = 0, (until - place) // size
-    while since and low < high:
-        middle = (low + high) // 2
-        at = place + middle * size
-        if data[at] | data[at + 1] << 8 < since:
-            low = middle + 1
-        else:
-            high = middle
-    return place + low * size
 
 
 def values(resolution: Resolution, packed: bytes | memoryview, figure: Figure) -> Iterator[Value]:

@@ -27,7 +27,6 @@ MOST_HELD = 5_000
 """Holdings of a deployment that are read for one range, the newest ones."""
 MOST_DEVICES = 128
 SPARK_STEP = 600  # seconds; a line as high as a word has no room for more
-_SUMMED = (Figure.MEMORY, Figure.POWER)
 
 Values = list[float | None]
 
@@ -167,23 +166,35 @@ def _together(
 ) -> Values:
     """One line of several devices', each with the share of every span in which it counts; ``any_of`` is
     the share in which any of them does, for figures that are summed."""
+    if figure is Figure.UTILISATION:
+        return _mean(several)
     found: Values = []
     # A holding may end a round after its last figures: so much of a span may lack them.
     least = min(0.5, 2 * SAMPLE_EVERY.total_seconds() / step)
     for place, at_once in enumerate(zip(*(zip(*each, strict=True) for each in several), strict=True)):
         known = [(value, share) for value, share in at_once if value is not None and share]
-        weight = math.fsum(share for _, share in known)
         if not known:
             found.append(None)
         elif figure is Figure.TEMPERATURE:
             found.append(max(value for value, _ in known))
-        elif figure not in _SUMMED:
-            found.append(math.fsum(value * share for value, share in known) / weight)
         elif any(value is None and share > least for value, share in at_once):
             found.append(None)
         else:
             found.append(math.fsum(value * share for value, share in known) / any_of[place])
     return found
+
+
+def _mean(several: Sequence[tuple[Values, list[float]]]) -> Values:
+    """The mean of each span, by the shares in which the lines count; in one pass, since a list of
+    deployments has dozens of lines for each."""
+    count = len(several[0][0]) if several else 0
+    totals, weights = [0.0] * count, [0.0] * count
+    for values, shares in several:
+        for place, (value, share) in enumerate(zip(values, shares, strict=True)):
+            if value is not None and share:
+                totals[place] += value * share
+                weights[place] += share
+    return [total / weight if weight else None for total, weight in zip(totals, weights, strict=True)]
 
 
 def _merged(times: Iterable[Span]) -> list[Span]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -73,19 +74,20 @@ class Stretch:
         if self.base >= at:
             return self
         least = -((self.base - at) // self.step)
-        rows = [row for row in self.rows if row[0] >= least]
-        return replace(self, rows=rows)
+        return replace(self, rows=self.rows[bisect_left(self.rows, (least,)) :])
+
+    def within(self, since: int, until: int) -> list[Stored]:
+        """The rows whose spans touch a time, which are in order."""
+        first, beyond = (since - self.base) // self.step, -((self.base - until) // self.step)
+        return self.rows[bisect_left(self.rows, (first,)) : bisect_left(self.rows, (beyond,))]
 
     def held(self, times: Sequence[Span]) -> Stretch:
         """What of it begins or ends in one of the times, which are Unix seconds in order."""
-        rows: list[Stored] = []
-        first = 0
-        for since, until in times:
-            first = max(first, (since - self.base) // self.step)
-            beyond = -((self.base - until) // self.step)
-            if first < beyond:
-                rows += [row for row in self.rows if first <= row[0] < beyond]
-                first = beyond
+        if len(times) == 1:
+            rows = self.within(*times[0])
+        else:
+            # A span that two times touch is there once.
+            rows = list(dict.fromkeys(row for since, until in times for row in self.within(since, until)))
         return self if len(rows) == len(self.rows) else replace(self, rows=rows)
 
     def of_pod(self, pod: int, times: Sequence[Span]) -> Stretch:
@@ -118,7 +120,7 @@ class Cells:
         step, count, largest = self._step, self._count, self._take == "max"
         for stretch in stretches:
             base, unit, scale = stretch.base - self._first, stretch.step, stretch.scale
-            for at, _weight, low, _mean, high in stretch.rows:
+            for at, _weight, low, _mean, high in self._rows(stretch):
                 cell = (base + at * unit) // step
                 if not 0 <= cell < count:
                     continue
@@ -129,6 +131,8 @@ class Cells:
 
     def covered(self, times: Sequence[Span]) -> list[float]:
         """The share of each span that these times take, 0 to 1; they are in order and apart."""
+        if len(times) == 1 and times[0][0] <= self._first <= times[0][1] - self._step * self._count:
+            return [1.0] * self._count
         found = [0.0] * self._count
         for since, until in times:
             since, until = since - self._first, until - self._first
@@ -139,12 +143,15 @@ class Cells:
                 cell += 1
         return found
 
+    def _rows(self, stretch: Stretch) -> list[Stored]:
+        return stretch.within(self._first, self._first + self._step * self._count)
+
     def _means(self, stretches: Iterable[Stretch]) -> list[float | None]:
         step, count = self._step, self._count
         sums, weights = [0.0] * count, [0] * count
         for stretch in stretches:
             base, unit, scale = stretch.base - self._first, stretch.step, stretch.scale
-            for at, weight, _low, mean, _high in stretch.rows:
+            for at, weight, _low, mean, _high in self._rows(stretch):
                 cell = (base + at * unit) // step
                 if 0 <= cell < count:
                     sums[cell] += weight * mean / scale
@@ -158,10 +165,14 @@ Blobs = dict[int, list[tuple[datetime, bytes]]]
 
 @dataclass(frozen=True)
 class Loaded:
-    """The blobs of a range, the coarsest resolution first. What they hold from before ``start`` is not read."""
+    """The blobs of a range that begins at ``since`` Unix seconds, the coarsest resolution first."""
 
-    start: datetime
+    since: int
     levels: tuple[tuple[Resolution, Blobs], ...]
+
+    def first(self, level: Resolution, begin: datetime) -> int:
+        """The "when" of a blob at which the range begins."""
+        return max(0, int((self.since - begin.timestamp()) // step_of(level).total_seconds()))
 
 
 def load(device_ids: Sequence[int], resolution: Resolution, start: datetime, end: datetime) -> Loaded:
@@ -171,12 +182,12 @@ def load(device_ids: Sequence[int], resolution: Resolution, start: datetime, end
     for level in _levels(resolution):
         since = start if level is resolution else max(start, end - _tail(level))
         levels.append((level, _blobs(device_ids, level, since, end)))
-    return Loaded(start, tuple(levels))
+    return Loaded(int(start.timestamp()), tuple(levels))
 
 
 def load_level(device_ids: Sequence[int], level: Resolution, start: datetime, end: datetime) -> Loaded:
     """Of one resolution alone; one query."""
-    return Loaded(start, ((level, _blobs(device_ids, level, start, end)),))
+    return Loaded(int(start.timestamp()), ((level, _blobs(device_ids, level, start, end)),))
 
 
 def stretches(loaded: Loaded, figure: Figure) -> dict[int, list[Stretch]]:
@@ -188,7 +199,7 @@ def stretches(loaded: Loaded, figure: Figure) -> dict[int, list[Stretch]]:
             after = ends.get(device_id, 0)
             mine = found.setdefault(device_id, [])
             for begin, packed in several:
-                each = _stretch(device_id, level, begin, packed, figure, loaded.start)
+                each = _stretch(device_id, level, begin, packed, figure, loaded.first(level, begin))
                 rest = each and each.since(after)
                 if rest and rest.rows:
                     mine.append(rest)
@@ -210,7 +221,7 @@ def busiest(loaded: Loaded, first: int, step: int, count: int) -> dict[int, list
             after = ends.get(device_id, 0)
             for begin, packed in several:
                 base = int(begin.timestamp())
-                rows, none = _highest(device_id, level, begin, packed)
+                rows, none = _highest(device_id, level, begin, packed, loaded.first(level, begin))
                 place = base - first
                 for at, value in rows:
                     cell = (place + at * unit) // step
@@ -231,22 +242,21 @@ def busiest(loaded: Loaded, first: int, step: int, count: int) -> dict[int, list
 
 
 def _highest(
-    device_id: int, level: Resolution, begin: datetime, packed: bytes
+    device_id: int, level: Resolution, begin: datetime, packed: bytes, first: int
 ) -> tuple[list[tuple[int, int]], int]:
     try:
-        return highest(level, packed, Figure.UTILISATION)
+        return highest(level, packed, Figure.UTILISATION, first)
     except Unpackable as error:
         log.warning("GPU %s, %s from %s: %s", device_id, level, begin, error)
         return [], 0
 
 
 def _stretch(
-    device_id: int, level: Resolution, begin: datetime, packed: bytes, figure: Figure, start: datetime
+    device_id: int, level: Resolution, begin: datetime, packed: bytes, figure: Figure, first: int
 ) -> Stretch | None:
-    """A blob read from ``start`` on; None where it cannot be, or has nothing of the figure."""
-    step = step_of(level)
+    """A blob read; None where it cannot be, or has nothing of the figure."""
     try:
-        stored = stored_values(level, packed, figure, max(0, (start - begin) // step))
+        stored = stored_values(level, packed, figure, first)
     except Unpackable as error:
         log.warning("GPU %s, %s from %s: %s", device_id, level, begin, error)
         return None
@@ -255,7 +265,7 @@ def _stretch(
         log.warning("GPU %s, %s from %s: %s", device_id, level, begin, stored.cut)
     if not stored.rows:
         return None
-    seconds = int(step.total_seconds())
+    seconds = int(step_of(level).total_seconds())
     return Stretch(int(begin.timestamp()), seconds, stored.scale, stored.rows, stored.parts)
 
 

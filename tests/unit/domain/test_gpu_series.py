@@ -97,6 +97,12 @@ def test_the_largest_values_are_those_that_are_read_with_the_others(figure: Figu
     found, none = highest(Resolution.RAW, packed + b"\x00\x00\x00", figure)
     rows = stored_values(Resolution.RAW, packed, figure).rows
     assert [each for each in found if each[1] != none] == [(row[0], row[4]) for row in rows]
+    for first in (0, 1, 15, 299, 300, 301, 885, 886, 3599):
+        late = stored_values(Resolution.RAW, packed, figure, first).rows
+        assert late == [row for row in rows if row[0] >= first], first
+        assert highest(Resolution.RAW, packed, figure, first)[0] == [
+            each for each in highest(Resolution.RAW, packed, figure)[0] if each[0] >= first
+        ], first
     rolled = roll_up(3, [Sample(0, 1.0, 2.0, 3.0, MEMORY_STEP), Sample(15, 9.0, 8.0, 7.0, 6 * MEMORY_STEP)])
     assert rolled is not None
     packed = HEADER + pack_rolled(rolled)
