@@ -41,7 +41,6 @@ SPOKEN = {
     "reason_text", "refused_key", "self_faults", "sentence", "shared", "shown", "signs", "size",
     "stranger", "subject", "subject_type", "the_wanted", "times", "unclear", "versions", "waiting_for",
     "waived", "way", "what", "when", "where", "which", "who", "without", "word", "words", "words_first",
-    "words_name",
 }  # fmt: skip
 # Holes that hold a figure, so that few words beside it are enough to know a template.
 FIGURE = re.compile(

@@ -111,9 +111,10 @@ def foreign_hosts(grant: ClusterGrant, spec: StackSpec) -> list[Foreign]:
 
 def _require_registries(grant: ClusterGrant, spec: StackSpec) -> None:
     for one in foreign_hosts(grant, spec):
-        verb = "pull" if one.what == "models" else "run"
+        models = one.what == "models"
         raise InvalidInput(
-            f"{grant.team} may not {verb} {one.what} from {one.host} on {grant.cluster}.",
+            f"{grant.team} may not {'pull models' if models else 'run images'} from {one.host} "
+            f"on {grant.cluster}.",
             field="revision",
             remedy=f"It may from: {', '.join(one.allowed)}.",
         )

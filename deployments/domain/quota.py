@@ -171,19 +171,24 @@ def shares(quota: Amounts, others: Amounts, own: Amounts, asked: Amounts) -> lis
 
 def require_within(asked: Iterable[Share], who: str, where: str) -> None:
     """Raise :class:`OverQuota` where one of the shares goes over its bound."""
-    over = [
-        f"{WORDS[one.name]}: it may use {words(one.name, one.most)}, "
-        f"{words(one.name, one.others + one.own)} are taken and this asks for "
-        f"{words(one.name, one.asked - one.own)}{' more' if one.own else ''}, "
-        f"{words(one.name, one.over)} too much"
-        for one in asked
-        if one.over
-    ]
+    over = [_excess(one) for one in asked if one.over]
     if over:
         raise OverQuota(
             f"The quota of {who} on {where} is too small. {'; '.join(over)}.",
             remedy="Ask for less, uninstall something, or ask a site admin for a larger quota.",
         )
+
+
+def _excess(one: Share) -> str:
+    """ "GPUs: it may use 8, 6 are taken and this asks for 4, 2 too much"."""
+    what = WORDS[one.name]
+    most, taken, more, over = (
+        words(one.name, n) for n in (one.most, one.others + one.own, one.asked - one.own, one.over)
+    )
+    return (
+        f"{what}: it may use {most}, {taken} are taken and this asks for {more}{' more' if one.own else ''}, "
+        f"{over} too much"
+    )
 
 
 def words(name: str, amount: int) -> str:

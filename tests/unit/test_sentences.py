@@ -67,6 +67,22 @@ def test_every_template_is_found_again_by_what_it_says():
             "Default 在 practice 上的配额不足。GPUs：可用 2，已占用 2，此处要求 1，超出 1；内存：可用 8Gi，已占用 2Gi，"
             "此处要求 8Gi，超出 2Gi。",
         ),
+        (
+            "GPUs: asks for 4 instead of 2, 6 of 8 used by others, 2 left, 2 too much; memory: asks for 8Gi, 2Gi of"
+            " 16Gi used, 14Gi left",
+            "GPUs：请求 4，而不是 2，8 中已由其他部署占用 6，剩余 2，超出 2；内存：请求 8Gi，16Gi 中已用 2Gi，剩余 14Gi",
+        ),
+        # What failed, and why, each by itself; the title of an operation is ours.
+        (
+            "Nothing is installed yet: “Install r1” failed. It did not become ready within 10 minutes.",
+            "尚未安装任何内容：“安装 r1”失败。它在 10 分钟内没有就绪。",
+        ),
+        (
+            "r1-0 fails its liveness probe, and it is started again and again (1 restart).",
+            "r1-0 的存活探针失败，并反复重新启动（重启 1 次）。",
+        ),
+        # Teams and clusters have names.
+        ("The quota of server on chat leaves too little", "server 在 chat 上的配额不足"),
         ("r1 answered the chat after 0.1 s, 192 tokens/s, on CPU", "r1 在 0.1 秒后应答了聊天，192 token/秒，在 CPU 上"),
         # A blank parts two holes: what stands before it is not torn apart.
         (

@@ -80,13 +80,20 @@ def _probe_fails(pod: ObservedPod, event: ObservedEvent, installing: bool) -> li
     killed = next((c for c in pod.containers if c.reason == "CrashLoopBackOff"), None)
     if killed is not None and killed.last_exit_code not in (0, 137, 143):
         return []  # it ends by itself, and that is the trouble
-    again = f"and it is started again and again ({restarts(killed.restarts)})" if killed else ""
+    times = restarts(killed.restarts) if killed else ""
     if event.message.startswith("Liveness"):
-        sentence = f"{pod.name} fails its liveness probe, {again or 'and is started again'}."
+        sentence = f"{pod.name} fails its liveness probe, and is started again."
+        if killed:
+            sentence = f"{pod.name} fails its liveness probe, and it is started again and again ({times})."
         health = Health.FAILED if killed else Health.DEGRADED
         return [Cause(health, sentence, "Read the log: why does it not answer any more?", evidence)]
     if event.message.startswith("Startup"):
-        sentence = f"{pod.name} has not started yet: its startup probe fails{', ' if again else ''}{again}."
+        sentence = f"{pod.name} has not started yet: its startup probe fails."
+        if killed:
+            sentence = (
+                f"{pod.name} has not started yet: its startup probe fails, and it is started again and again"
+                f" ({times})."
+            )
         health = Health.FAILED if killed else Health.PROGRESSING
         return [Cause(health, sentence, "Read the log; a slow disk needs more time.", evidence)]
     # A server without its model is not ready, and that is what its probe is for.

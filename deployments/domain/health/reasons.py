@@ -77,7 +77,8 @@ def _waiting(where: str, container: ObservedContainer, said: str) -> Cause | Non
         if container.last_reason == "OOMKilled":
             return _out_of_memory(where, container, said)
         code = "" if container.last_exit_code is None else f" with exit code {container.last_exit_code}"
-        sentence = f"{where} starts and ends{code} again and again ({restarts(container.restarts)})."
+        times = restarts(container.restarts)
+        sentence = f"{where} starts and ends{code} again and again ({times})."
         return Cause(Health.FAILED, sentence, _exit_remedy(container.last_exit_code), said)
     return None
 

@@ -32,12 +32,18 @@ def workload_causes(observed: ObservedStack, installing: bool) -> list[Cause]:
 
 def unapplied_cause(unapplied: Unapplied) -> Cause:
     """What to say of a stack whose first release never got into the cluster, or not all of it."""
-    lead = "Only a part of it is installed" if unapplied.begun else "Nothing is installed yet"
-    if unapplied.cancelled:
-        end = "was not finished" if unapplied.begun else "was not carried out"
-        sentence = f"{lead}: “{unapplied.what}” {end} ({unapplied.sentence})."
+    operation_title, reason_text = unapplied.what, unapplied.sentence
+    if unapplied.cancelled and unapplied.begun:
+        sentence = f"Only a part of it is installed: “{operation_title}” was not finished ({reason_text})."
+    elif unapplied.cancelled:
+        sentence = f"Nothing is installed yet: “{operation_title}” was not carried out ({reason_text})."
     else:
-        sentence = f"{lead}: “{unapplied.what}” failed. {unapplied.sentence}".rstrip()
+        sentence = (
+            f"Only a part of it is installed: “{operation_title}” failed."
+            if unapplied.begun
+            else f"Nothing is installed yet: “{operation_title}” failed."
+        )
+        sentence = f"{sentence} {reason_text}".rstrip()
     remedy = unapplied.remedy or "Apply it again, or uninstall it to remove it from the list."
     evidence = f"{unapplied.what}: {unapplied.answered}" if unapplied.answered else ""
     return Cause(Health.MISSING, sentence, remedy, evidence)

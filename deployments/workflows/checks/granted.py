@@ -27,16 +27,15 @@ def granted(standing: Standing | None, spec: StackSpec) -> Iterator[Finding]:
 
 def _quota(standing: Standing, spec: StackSpec) -> Finding:
     grant = standing.grant
-    where = f"{grant.team} on {grant.cluster}"
     asked = shares(from_json(grant.quota, missing=None), standing.others, standing.own, of_spec(spec))
     if not asked:
-        return Finding("team_quota", PASS, f"No quota bounds {where}", source=SOURCE)
+        return Finding("team_quota", PASS, f"No quota bounds {grant.team} on {grant.cluster}", source=SOURCE)
     over = [one for one in asked if one.over]
     if over:
         return Finding(
             "team_quota",
             FAIL,
-            f"The quota of {where} leaves too little",
+            f"The quota of {grant.team} on {grant.cluster} leaves too little",
             _evidence(over),
             "Ask for less in the profile, uninstall something, or ask a site admin for a larger quota.",
             SOURCE,
@@ -44,7 +43,7 @@ def _quota(standing: Standing, spec: StackSpec) -> Finding:
     return Finding(
         "team_quota",
         PASS,
-        f"The quota of {where} leaves enough",
+        f"The quota of {grant.team} on {grant.cluster} leaves enough",
         _evidence(asked),
         source=SOURCE,
     )
@@ -57,11 +56,16 @@ def _evidence(asked: list[Share]) -> str:
 
 def _words(one: Share) -> str:
     """ "GPUs: asks for 4, 6 of 8 used by others, 2 left, 2 too much"."""
-    asked, others, most, left = (words(one.name, n) for n in (one.asked, one.others, one.most, one.left))
-    now = f" instead of {words(one.name, one.own)}" if one.own not in (0, one.asked) else ""
-    too_much = f", {words(one.name, one.over)} too much" if one.over else ""
-    used = f"{others} of {most} used{' by others' if one.own else ''}"
-    return f"{WORDS[one.name]}: asks for {asked}{now}, {used}, {left} left{too_much}"
+    what = WORDS[one.name]
+    asked, others, most, left, own, over = (
+        words(one.name, n) for n in (one.asked, one.others, one.most, one.left, one.own, one.over)
+    )
+    # Whole, since it is translated whole.
+    return (
+        f"{what}: asks for {asked}{f' instead of {own}' if one.own not in (0, one.asked) else ''},"
+        f" {others} of {most} used{' by others' if one.own else ''},"
+        f" {left} left{f', {over} too much' if one.over else ''}"
+    )
 
 
 def _registries(standing: Standing, spec: StackSpec) -> Iterator[Finding]:
@@ -72,7 +76,8 @@ def _registries(standing: Standing, spec: StackSpec) -> Iterator[Finding]:
         yield Finding(
             "team_registries",
             FAIL,
-            f"{grant.team} may not {'pull' if models else 'run'} {one.what} from {one.host} on {grant.cluster}",
+            f"{grant.team} may not {'pull models' if models else 'run images'} from {one.host} "
+            f"on {grant.cluster}",
             f"allowed: {', '.join(one.allowed)}",
             f"Take the {'model' if models else 'image'} from one of these, or ask a site admin to allow "
             f"{one.host}.",
