@@ -30,7 +30,7 @@ from deployments.selectors import system
 SPACING = 0.2  # seconds from one transaction to the next
 # Changes in one transaction: a large cluster's first list goes through at this many five times a second,
 # and others who want to write wait for no more than this many.
-MOST = 2_000
+MOST = 1_200
 BUSY = 500  # changes that wait: more come than are written
 JUDGED_AT_ONCE = 200
 # A cluster that answers is written down again after so long, even if nothing else changed.
