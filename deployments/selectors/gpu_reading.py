@@ -22,7 +22,7 @@ from deployments.domain.gpu_series import (
     step_of,
     stored_values,
 )
-from deployments.domain.gpus import Figure, Resolution
+from deployments.domain.gpus import SAMPLE_EVERY, Figure, Resolution
 from deployments.models import GpuSeries
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 MOST_POINTS = 2000
 RAW_UP_TO = timedelta(hours=3)
 FIVE_MINUTES_UP_TO = timedelta(days=4)
-SAMPLE_EVERY = 15  # seconds
 _NICE = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800)
 
 Span = tuple[int, int]
@@ -42,7 +41,7 @@ def spans(start: datetime, end: datetime, points: int) -> tuple[int, Resolution]
     seconds = max(1.0, (end - start).total_seconds())
     points = min(MOST_POINTS, max(1, points))
     if seconds <= RAW_UP_TO.total_seconds():
-        resolution, least = Resolution.RAW, SAMPLE_EVERY
+        resolution, least = Resolution.RAW, int(SAMPLE_EVERY.total_seconds())
     elif seconds <= FIVE_MINUTES_UP_TO.total_seconds():
         resolution, least = Resolution.FIVE_MINUTES, 300
     else:
