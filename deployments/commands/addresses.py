@@ -9,11 +9,12 @@ from django.db import IntegrityError, transaction
 
 from deployments.commands.base import checked_reason, command
 from deployments.commands.subjects import of_user
+from deployments.commands.users import managed
 from deployments.domain.actors import Actor
-from deployments.domain.errors import Conflict, InvalidInput, NotFound
+from deployments.domain.errors import Conflict, InvalidInput
 from deployments.ledger import audit
 from deployments.models import User
-from deployments.policies import Action, require
+from deployments.policies import Action
 from deployments.selectors.addresses import holders, holds
 
 
@@ -33,10 +34,7 @@ def checked_address(email: str) -> str:
 def set_address(actor: Actor, *, user_id: int, email: str, reason: str = "") -> User:
     """Give an account another address; the site admin vouches for it. Raises :class:`InvalidInput` and
     :class:`Conflict` where it counts for another account."""
-    user = User.objects.select_for_update().filter(pk=user_id).first()
-    if user is None:
-        raise NotFound("There is no such account.")
-    require(actor, Action.MANAGE_USERS, of_user(user))
+    user = managed(actor, user_id)
     email, before, reason = checked_address(email), user.email, checked_reason(reason)
     if before == email and holds(user, email):
         return user

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from deployments.commands.plans import STEPS
 from deployments.domain.errors import InvalidInput
 from deployments.domain.quota import (
-    NAMES,
     Amounts,
     from_json,
     larger,
@@ -15,6 +14,7 @@ from deployments.domain.quota import (
     of_stored,
     require_within,
     shares,
+    without,
 )
 from deployments.domain.spec import CHAT_IMAGE, StackSpec
 from deployments.domain.states import CHANGING, OperationKind
@@ -55,11 +55,8 @@ def reserve(deployment: Deployment, spec: StackSpec) -> Amounts:
     if grant is not None:
         _require_registries(grant, spec)
         if grant.quota:
-            taken = used(grant)
-            others = Amounts(
-                **{name: (getattr(taken, name) or 0) - (getattr(own, name) or 0) for name in NAMES}
-            )
             quota = from_json(grant.quota, missing=None)
+            others = without(used(grant), own)
             require_within(shares(quota, others, own, asked), grant.team.name, grant.cluster.name)
     deployment.demand = larger(own, asked).to_json()
     rows.update(demand=deployment.demand)

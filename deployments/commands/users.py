@@ -18,7 +18,7 @@ from deployments.policies import Action, require
 @command(Action.MANAGE_USERS)
 def set_site_role(actor: Actor, *, user_id: int, site_role: SiteRole, reason: str = "") -> User:
     """Make somebody a site admin, an auditor or neither. The last admin stays one."""
-    user = _user(actor, user_id)
+    user = managed(actor, user_id)
     reason = checked_reason(reason)
     before = _site_role(user)
     if before is site_role:
@@ -43,7 +43,7 @@ def set_site_role(actor: Actor, *, user_id: int, site_role: SiteRole, reason: st
 def disable_user(actor: Actor, *, user_id: int, reason: str = "") -> User:
     """Let nobody sign in with this account any more; open sessions and streams end within seconds.
     Memberships and history stay. Raises :class:`Conflict` for the last admin."""
-    user = _user(actor, user_id)
+    user = managed(actor, user_id)
     reason = checked_reason(reason)
     if not user.is_active:
         return user
@@ -58,7 +58,7 @@ def disable_user(actor: Actor, *, user_id: int, reason: str = "") -> User:
 @command(Action.MANAGE_USERS)
 def enable_user(actor: Actor, *, user_id: int, reason: str = "") -> User:
     """Let a disabled account sign in again, with the roles that it had."""
-    user = _user(actor, user_id)
+    user = managed(actor, user_id)
     reason = checked_reason(reason)
     if user.is_active:
         return user
@@ -72,14 +72,15 @@ def enable_user(actor: Actor, *, user_id: int, reason: str = "") -> User:
 def allow_new_password(actor: Actor, *, user_id: int) -> User:
     """Note that an admin hands out a link with which the person sets a new password; the caller makes
     the link. Raises :class:`Conflict` for a disabled account."""
-    user = _user(actor, user_id)
+    user = managed(actor, user_id)
     if not user.is_active:
         raise Conflict(f"{user} is disabled.", remedy="Enable the account first.")
     audit.record(actor, "user.allow_new_password", of_user(user))
     return user
 
 
-def _user(actor: Actor, user_id: int) -> User:
+def managed(actor: Actor, user_id: int) -> User:
+    """The account that a site admin is about to change, locked. Raises :class:`NotFound`."""
     user = User.objects.select_for_update().filter(pk=user_id).first()
     if user is None:
         raise NotFound("There is no such account.")

@@ -139,6 +139,11 @@ def larger(one: Amounts, other: Amounts) -> Amounts:
     return Amounts(**{name: max(getattr(one, name) or 0, getattr(other, name) or 0) for name in NAMES})
 
 
+def without(one: Amounts, other: Amounts) -> Amounts:
+    """What is left of each amount when the other is taken out of it."""
+    return Amounts(**{name: (getattr(one, name) or 0) - (getattr(other, name) or 0) for name in NAMES})
+
+
 def total(parts: Iterable[Amounts]) -> Amounts:
     """The sum of what several take."""
     sums = dict.fromkeys(NAMES, 0)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from deployments.domain.quota import NAMES, Amounts, from_json, of_stored, total
+from deployments.domain.quota import Amounts, from_json, of_stored, total, without
 from deployments.models import ClusterGrant, Deployment
 
 
@@ -53,9 +53,7 @@ def standing(team_id: int | None, cluster_id: int, deployment: Deployment | None
             .first(),
             missing=0,
         )
-        taken = Amounts(
-            **{name: (getattr(taken, name) or 0) - (getattr(counted, name) or 0) for name in NAMES}
-        )
+        taken = without(taken, counted)
         applied = deployment.releases.exclude(applied_at=None).first()
         own = of_stored(applied.spec) if applied is not None else own
     return Standing(grant, taken, own)
