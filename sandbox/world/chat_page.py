@@ -18,7 +18,7 @@ PAGE = """<!DOCTYPE html>
 <main id="log" aria-live="polite"></main>
 <form id="form"><label for="text">Message</label>
 <textarea id="text" rows="2" required placeholder="Ask something; the answer is simulated"></textarea>
-<button type="submit">Send</button></form>
+<button type="submit" disabled>Send</button></form>
 </body>
 </html>
 """
@@ -94,4 +94,5 @@ document.getElementById("form").addEventListener("submit", event => {
   const text = box.value.trim();
   if (text) { box.value = ""; send(text); }
 });
+document.querySelector("button").disabled = false;  // before, a click would submit the form to the server
 """

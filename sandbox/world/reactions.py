@@ -120,6 +120,7 @@ class Reactions:
         lost = self._nodes(fault)
         self._hush()
         for name in lost:
+            world.images.pop(name, None)
             if world.store.get("Node", None, name) is not None:
                 world.store.delete("Node", None, name)
         world.nodes.furnish(list(world.nodes.specs.values()), without=lost)

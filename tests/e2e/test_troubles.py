@@ -7,7 +7,6 @@ quickly on such a page stands in :mod:`tests.faults.claims`, with the test that 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, StorageState, expect
@@ -121,7 +120,6 @@ def test_the_open_page_says_each_trouble_of_its_pods_and_its_end(opened: OpenPag
     opened.well()
 
     # Those that only a pod meets which begins.
-    cordoned: dict[str, Any] = {"node": node}
     for fault, params, health, sentence, remedy in (
         (
             "container_error",
@@ -138,21 +136,20 @@ def test_the_open_page_says_each_trouble_of_its_pods_and_its_end(opened: OpenPag
             "a Secret, a claim or NFS",
         ),
         ("quota", {"namespace": SPACE}, "failed", "The namespace's quota is used up.", "Raise the quota"),
-        (
-            "image_pull_error",
-            {**SERVER, "text": "dial tcp: lookup registry-1.docker.io: no such host"},
-            "failed",
-            "The node cannot download",
-            "The node does not reach the registry; set a mirror",
-        ),
     ):
-        if fault == "image_pull_error":
-            # The node has the image already, and another one has to fetch it.
-            practice.fault("cordon", **cordoned)
         practice.fault(fault, **params)
         opened.anew()
         opened.says(health, sentence, remedy)
         opened.well()
+
+    # Machines that come back have no images, and only they take the pod.
+    practice.fault("node_lost", node="*1")
+    practice.clear("node_lost")
+    practice.fault("cordon", node="*[!1]")
+    practice.fault("image_pull_error", **SERVER, text="dial tcp: lookup registry-1.docker.io: no such host")
+    opened.anew()
+    opened.says("failed", "The node cannot download", "The node does not reach the registry; set a mirror")
+    opened.well()
 
 
 def test_the_open_page_says_why_its_pods_find_no_node(opened: OpenPage) -> None:
