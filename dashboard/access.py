@@ -30,7 +30,22 @@ def address(request: HttpRequest) -> str:
     return str(request.META.get("REMOTE_ADDR") or "unknown")
 
 
+def teams(request: HttpRequest) -> list[Team]:
+    """All that the caller may see; asked of the database once a request."""
+    known: list[Team] | None = getattr(request, "_pilothouse_teams", None)
+    if known is None:
+        known = list(scope.teams(actor(request)))
+        request._pilothouse_teams = known  # type: ignore[attr-defined]
+    return known
+
+
 def chosen_team(request: HttpRequest) -> Team | None:
-    """The team that the page is narrowed to, or None for all of the caller's."""
+    """The team that the page is narrowed to, or None for all of the caller's; asked of the database once
+    a request."""
     pk = request.session.get(TEAM_KEY)
-    return scope.teams(actor(request)).filter(pk=pk).first() if pk else None
+    if not pk:
+        return None
+    if not hasattr(request, "_pilothouse_team"):
+        request._pilothouse_team = scope.teams(actor(request)).filter(pk=pk).first()  # type: ignore[attr-defined]
+    found: Team | None = request._pilothouse_team  # type: ignore[attr-defined]
+    return found

@@ -7,9 +7,9 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
-from dashboard.access import actor, chosen_team
+from dashboard.access import actor, chosen_team, teams
 from deployments.policies import Action, may
-from deployments.selectors import attention, scope
+from deployments.selectors import attention
 from deployments.selectors.counts import shell_counts
 
 
@@ -36,7 +36,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     counts = shell_counts(who, team.pk if team else None, tally(request))
     return {
         "shell": {
-            "teams": list(scope.teams(who)),
+            "teams": teams(request),
             "team": team,
             "counts": counts.shown,
             "simulated": counts.all_simulated,

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
-from dashboard.access import actor, chosen_team
+from dashboard.access import actor, chosen_team, teams
 from dashboard.forms.audit import entry_filter, number
 from dashboard.presenters import audit as presenter
 from dashboard.presenters.parts import Column
@@ -26,7 +26,6 @@ from deployments.domain.states import Outcome
 from deployments.ledger.audit import values_of
 from deployments.policies import Action, may
 from deployments.selectors import audit as selector
-from deployments.selectors import scope
 from deployments.selectors.audit import EntryFilter
 
 COLUMNS = (
@@ -70,7 +69,7 @@ def audit(request: HttpRequest) -> HttpResponse:
         "from_words": exact(wanted.since) if wanted.since else "",
         "to_words": exact(wanted.until) if wanted.until else "",
         "people": [(name, name) for name in selector.people(who)],
-        "teams": [(str(row.pk), row.name) for row in scope.teams(who)],
+        "teams": [(str(row.pk), row.name) for row in teams(request)],
         "actions": presenter.actions(),
         "clusters": [(str(pk), name) for pk, name in known],
         "outcomes": [(outcome.value, AUDIT[outcome].label) for outcome in Outcome],

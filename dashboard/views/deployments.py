@@ -12,8 +12,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from dashboard.access import actor, chosen_team
+from dashboard.access import actor, chosen_team, teams
 from dashboard.chat_tickets import Visitor, enter_url
+from dashboard.context import tally
 from dashboard.presenters import fields, stack
 from dashboard.presenters.parts import CodeLine, Column, Evidence, Link, numbered, ordering
 from dashboard.presenters.profiles import differences
@@ -31,7 +32,7 @@ from deployments.domain.states import ACTIVE, Health, OperationKind
 from deployments.models import Deployment, Release, User
 from deployments.policies import NEEDS, Action, may
 from deployments.selectors import deployments as selector
-from deployments.selectors import lookup, scope
+from deployments.selectors import lookup
 from deployments.selectors.models import stored_models, volumes_without
 from deployments.selectors.operations import pulls_of
 from deployments.sentences import said
@@ -64,9 +65,13 @@ def deployments(request: HttpRequest) -> HttpResponse:
         text=query.get("q", "").strip()[:80],
         sort=sort,
     )
-    page = Paginator(selector.deployments(who, wanted), PER_PAGE).get_page(query.get("page"))
+    filtered = bool(wanted.health or wanted.cluster or wanted.text or query.get("team"))
+    paginator = Paginator(selector.deployments(who, wanted), PER_PAGE)
+    if not filtered:
+        paginator.count = tally(request).deployments  # the shell counts them as well
+    page = paginator.get_page(query.get("page"))
     listed = list(page.object_list)
-    busy = sparks(who, [row.pk for row in listed])
+    busy = sparks([row.pk for row in listed])
     rows: list[dict[str, Any]] = [
         {
             "row": row,
@@ -82,10 +87,10 @@ def deployments(request: HttpRequest) -> HttpResponse:
         "columns": COLUMNS,
         "sort": sort,
         "wanted": wanted,
-        "filtered": bool(wanted.health or wanted.cluster or wanted.text or query.get("team")),
+        "filtered": filtered,
         "healths": [(health.value, HEALTH[health].label) for health in Health],
         "clusters": [(str(row.pk), row.name) for row in selector.clusters_to_choose(who)],
-        "teams": [(str(row.pk), row.name) for row in scope.teams(who)],
+        "teams": [(str(row.pk), row.name) for row in teams(request)],
         "live": watches(
             "list:0",
             *(f"deployment:{item['row'].pk}" for item in rows),

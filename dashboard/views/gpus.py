@@ -26,11 +26,10 @@ from dashboard.presenters import ranges
 from dashboard.presenters.parts import Link, ordering
 from dashboard.regions import page_or_region, wants_region, watches
 from dashboard.views.operations import number
-from deployments.domain.actors import Actor
 from deployments.domain.gpus import Figure
 from deployments.ledger.export_format import guard
 from deployments.models import Deployment, GpuDevice
-from deployments.selectors import gpu_charts, gpu_pods, lookup
+from deployments.selectors import gpu_charts, gpu_pods, gpu_sparks, lookup
 from deployments.selectors import gpus as selector
 from deployments.selectors.gpu_nodes import node_gpus
 
@@ -268,10 +267,11 @@ def _by_pod(request: HttpRequest) -> bool:
     return request.GET.get("by", "") != "device"
 
 
-def sparks(who: Actor, deployment_ids: list[int]) -> dict[int, list[float | None]]:
-    """How busy the GPUs of each deployment were over the last hours: two queries for a page."""
+def sparks(deployment_ids: list[int]) -> dict[int, list[float | None]]:
+    """How busy the GPUs of each deployment, which the reader may see, were over the last hours: two queries
+    for a page."""
     now = timezone.now()
-    return gpu_pods.deployment_sparklines(who, deployment_ids, now - SPARK_SPAN, now)
+    return gpu_sparks.deployment_sparklines(deployment_ids, now - SPARK_SPAN, now)
 
 
 def _charts(pk: int, span: ranges.Range, now: datetime, points: int) -> list[gpu_charts.Chart]:

@@ -32,9 +32,9 @@ def overview(request: HttpRequest) -> HttpResponse:
     team = chosen_team(request)
     team_id = team.pk if team else None
     known = tally(request)
-    needs = selector.attention(who, team_id, known.needs)
+    needs = selector.attention(who, team_id, known)
     running, running_total = selector.running(who, team_id)
-    counts = selector.health_counts(who, team_id)
+    counts = known.healths
     started = selector.start(who, team_id, known)
     values: dict[str, Any] = {
         "live": watches(

@@ -35,16 +35,22 @@ from __future__ import annotations
 import re
 import struct
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from functools import cache
+from typing import Any
 
 from deployments.domain.gpus import Figure, Resolution
 
 VERSION = 1
 HEADER = bytes([VERSION])
+_STEPS = {
+    Resolution.RAW: timedelta(seconds=1),
+    Resolution.FIVE_MINUTES: timedelta(minutes=5),
+    Resolution.HOUR: timedelta(hours=1),
+}
 MEMORY_STEP = 16 * 1024 * 1024
 MARK_BIT = 0x8000
 _SAMPLE = struct.Struct("<HBBHH")
@@ -132,11 +138,7 @@ def period_of(resolution: Resolution, at: datetime) -> datetime:
 
 def step_of(resolution: Resolution) -> timedelta:
     """What one unit of "when" is."""
-    return {
-        Resolution.RAW: timedelta(seconds=1),
-        Resolution.FIVE_MINUTES: timedelta(minutes=5),
-        Resolution.HOUR: timedelta(hours=1),
-    }[resolution]
+    return _STEPS[resolution]
 
 
 def when(resolution: Resolution, at: datetime) -> int:
@@ -318,23 +320,53 @@ def highest(
 ) -> tuple[list[tuple[int, int]], int]:
     """(at, largest) of one figure in every row of a blob from ``first`` on, in its whole numbers, and the number that means
     none. What is cut at the end is left out. Raises :class:`Unpackable` for a version that is not known."""
+    row, none = _high_field(resolution, figure)
+    found: list[tuple[int, int]] = []
+    _read(packed, row, first, found)
+    return found, none
+
+
+@cache
+def _mean_field(figure: Figure) -> tuple[struct.Struct, int]:
+    """How "when", samples and the mean of one figure lie in a roll-up, and the number for no figure."""
+    field = FIGURES.index(figure)
+    size = _FIELDS[field][1]
+    before = sum(each for _scale, each in _FIELDS[:field]) * 3 + size
+    body = f"<HB{before}x{'B' if size == 1 else 'H'}"
+    return struct.Struct(f"{body}{_ROLLED.size - struct.calcsize(body)}x"), _NONE[size]
+
+
+def means(
+    packed: bytes | memoryview, figure: Figure, first: int = 0
+) -> tuple[list[tuple[int, int, int]], int, bool]:
+    """(at, samples, mean) of one figure in every roll-up of a blob from ``first`` on, in its whole numbers; the
+    number that means none; and whether there are parts of some of them. What is cut at the end is left
+    out. Raises :class:`Unpackable` for a version that is not known."""
+    row, none = _mean_field(figure)
+    found: list[tuple[int, int, int]] = []
+    parted = _read(packed, row, first, found)
+    return found, none, parted
+
+
+def _read(packed: bytes | memoryview, row: struct.Struct, first: int, into: list[Any]) -> bool:
+    """Every row from ``first`` on; whether there is a part among the marks."""
     data = bytes(packed)
     if data[:1] != HEADER:
         raise Unpackable(f"version {data[0] if data else 'none'} of a series is not known")
-    row, none = _high_field(resolution, figure)
-    size, found = row.size, list[tuple[int, int]]()
+    size, parted = row.size, False
     place, end = 1, len(data)
     while place + _MARK.size <= end:
         if data[place + 1] & 0x80:
+            parted = parted or data[place + 2] == MarkKind.PART
             place += _MARK.size + data[place + 3]
             continue
         mark = _MARKED.search(data[place + 1 :: size])
         until = place + mark.start() * size if mark else end - (end - place) % size
         if until == place:
             break  # less than a row is left
-        found += row.iter_unpack(data[_from(data, place, until, size, first) : until])
+        into += row.iter_unpack(data[_from(data, place, until, size, first) : until])
         place = until
-    return found, none
+    return parted
 
 
 def values(resolution: Resolution, packed: bytes | memoryview, figure: Figure) -> Iterator[Value]:
@@ -377,44 +409,3 @@ def _rolled(data: bytes, place: int) -> Rolled:
         low, mean, high = (_figure(whole, scale, size) for whole in wholes[3 * n : 3 * n + 3])
         spreads.append(None if low is None or mean is None or high is None else Spread(low, mean, high))
     return Rolled(at, samples, tuple(spreads))
-
-
-@dataclass
-class _Running:
-    """Smallest, sum and largest of the figures seen so far."""
-
-    weight: float = 0.0
-    total: float = 0.0
-    low: float = 0.0
-    high: float = 0.0
-
-    def add(self, low: float, mean: float, high: float, weight: float) -> None:
-        self.low = min(self.low, low) if self.weight else low
-        self.high = max(self.high, high) if self.weight else high
-        self.total += mean * weight
-        self.weight += weight
-
-    @property
-    def spread(self) -> Spread | None:
-        return Spread(self.low, self.total / self.weight, self.high) if self.weight else None
-
-
-def roll_up(at: int, rows: Sequence[Sample | Rolled]) -> Rolled | None:
-    """One roll-up of samples, or of finer roll-ups; None of nothing."""
-    if not rows:
-        return None
-    running = [_Running() for _ in FIGURES]
-    samples = 0
-    for row in rows:
-        if isinstance(row, Sample):
-            samples += 1
-            values = (row.utilisation, row.temperature, row.power, row.memory_used)
-            for run, value in zip(running, values, strict=True):
-                if value is not None:
-                    run.add(value, value, value, 1)
-        else:
-            samples += row.samples
-            for run, spread in zip(running, row.spreads, strict=True):
-                if spread is not None:
-                    run.add(spread.low, spread.mean, spread.high, row.samples)
-    return Rolled(at, samples, tuple(run.spread for run in running))

@@ -36,6 +36,18 @@ SORTS = {
 }
 
 
+_BADNESS = Case(
+    *(When(health=health.value, then=Value(health.badness)) for health in Health),
+    default=Value(99),
+    output_field=IntegerField(),
+)
+_LISTED = (
+    *("name", "namespace", "health", "health_sentence", "health_since"),
+    *("team__name", "cluster__name", "cluster__simulated"),
+    *("revision__number", "revision__spec", "revision__profile__name"),
+)
+
+
 @dataclass(frozen=True)
 class DeploymentFilter:
     """What the list is narrowed to; "" and None are everything."""
@@ -63,18 +75,18 @@ def deployments(actor: Actor, wanted: DeploymentFilter) -> QuerySet[Deployment]:
             | Q(namespace__icontains=wanted.text)
             | Q(revision__profile__name__icontains=wanted.text)
         )
-    cases = [When(health=health.value, then=Value(health.badness)) for health in Health]
-    rows = rows.annotate(badness=Case(*cases, default=Value(99), output_field=IntegerField()))
     active = Prefetch(
         "operations",
-        queryset=Operation.objects.filter(state__in=ACTIVE, kind__in=CHANGING),
+        queryset=Operation.objects.filter(state__in=ACTIVE, kind__in=CHANGING).only("kind", "deployment"),
         to_attr="under_way",
     )
     key = SORTS[wanted.sort.removeprefix("-")]
+    if key == "badness":
+        rows = rows.annotate(badness=_BADNESS)
     return (
         rows.select_related("team", "cluster", "revision__profile")
-        # What a list does not show is long, and would be decoded for each row.
-        .defer("demand", "health_evidence", "probes", "cluster__credential", "revision__secrets")
+        # Every other column would be decoded for each row.
+        .only(*_LISTED)
         .prefetch_related(active)
         .order_by(f"-{key}" if wanted.sort.startswith("-") else key, "name", "pk")
     )
@@ -87,7 +99,8 @@ def under_way(row: Deployment) -> list[Operation]:
 
 
 def clusters_to_choose(actor: Actor) -> list[Cluster]:
-    return list(scope.clusters(actor))
+    """By name; of each no more than that."""
+    return list(scope.clusters(actor).only("name"))
 
 
 def spec_of(revision_spec: object) -> StackSpec | None:

@@ -16,17 +16,14 @@ from datetime import UTC, datetime
 
 from django.db.models import Q
 
-from deployments.domain.actors import Actor
-from deployments.domain.gpus import SAMPLE_EVERY, Figure, Gone, Resolution, fresh
+from deployments.domain.gpus import SAMPLE_EVERY, Figure, Gone, fresh
 from deployments.models import Deployment, GpuHolding
 from deployments.selectors.gpu_charts import DIGITS, GIB, UNITS, Chart, grid, rounded
-from deployments.selectors.gpu_reading import Cells, Span, Stretch, load, load_level, spans, stretches
-from deployments.selectors.gpus import visible
+from deployments.selectors.gpu_reading import Cells, Span, Stretch, load, merged, spans, stretches
 
 MOST_HELD = 5_000
 """Holdings of a deployment that are read for one range, the newest ones."""
 MOST_DEVICES = 128
-SPARK_STEP = 600  # seconds; a line as high as a word has no room for more
 
 Values = list[float | None]
 
@@ -60,7 +57,7 @@ class PodUse:
     def times(self, device_id: int, end: datetime) -> list[Span]:
         """When it held a device, in Unix seconds."""
         mine = (each for each in self.held if each.device_id == device_id)
-        return _merged((_unix(each.since), _unix(each.until or end)) for each in mine)
+        return merged((_unix(each.since), _unix(each.until or end)) for each in mine)
 
 
 @dataclass(frozen=True)
@@ -113,38 +110,6 @@ def pod_chart(pods: Sequence[PodUse], start: datetime, end: datetime, points: in
     return Chart(figure, UNITS[figure], step, times, lines)
 
 
-def deployment_sparklines(
-    actor: Actor, deployment_ids: Sequence[int], start: datetime, end: datetime
-) -> dict[int, Values]:
-    """For each deployment the mean utilisation of the devices that its pods held, over time and from
-    roll-ups alone: a list shows dozens. Deployments that held none are absent; two queries."""
-    rows = GpuHolding.objects.filter(
-        Q(until=None) | Q(until__gt=start),
-        pod__deployment_id__in=list(deployment_ids),
-        device__in=visible(actor),
-        since__lt=end,
-    ).order_by("since")
-    held: dict[tuple[int, int, int], list[Span]] = {}
-    columns = ("pod__deployment_id", "pod_id", "device_id", "since", "until")
-    for deployment, pod, device, since, until in rows.values_list(*columns)[:MOST_HELD]:
-        held.setdefault((deployment, pod, device), []).append((_unix(since), _unix(until or end)))
-    step = SPARK_STEP
-    first = int(start.timestamp()) // step * step
-    cells = Cells(first, step, max(1, (int(end.timestamp()) - first) // step), "mean")
-    begin = datetime.fromtimestamp(first, UTC)
-    devices = list({device for _deployment, _pod, device in held})
-    found = stretches(load_level(devices, Resolution.FIVE_MINUTES, begin, end), Figure.UTILISATION)
-    lines: dict[int, list[tuple[Values, list[float]]]] = {}
-    for (deployment, pod, device), times in held.items():
-        merged = _merged(times)
-        mine = cells.fill([each.of_pod(pod, merged) for each in found.get(device, ())])
-        lines.setdefault(deployment, []).append((mine, cells.covered(merged)))
-    return {
-        deployment: rounded(_together(several, [], Figure.UTILISATION, step), 1.0, 1)
-        for deployment, several in lines.items()
-    }
-
-
 def _line(
     pod: PodUse, read: Mapping[int, Iterable[Stretch]], cells: Cells, end: datetime, figure: Figure
 ) -> Values:
@@ -158,7 +123,7 @@ def _line(
         several.append((mine, cells.covered(times)))
     if len(several) == 1:
         return several[0][0]
-    return _together(several, cells.covered(_merged(every)), figure, cells.step)
+    return _together(several, cells.covered(merged(every)), figure, cells.step)
 
 
 def _together(
@@ -195,17 +160,6 @@ def _mean(several: Sequence[tuple[Values, list[float]]]) -> Values:
                 totals[place] += value * share
                 weights[place] += share
     return [total / weight if weight else None for total, weight in zip(totals, weights, strict=True)]
-
-
-def _merged(times: Iterable[Span]) -> list[Span]:
-    """Times in order, those that meet or overlap as one."""
-    found: list[Span] = []
-    for since, until in sorted(times):
-        if found and since <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], until))
-        else:
-            found.append((since, until))
-    return found
 
 
 def _unix(at: datetime) -> int:

@@ -36,6 +36,17 @@ Span = tuple[int, int]
 """A time from one Unix second until before another."""
 
 
+def merged(times: Iterable[Span]) -> list[Span]:
+    """Times in order, those that meet or overlap as one."""
+    found: list[Span] = []
+    for since, until in sorted(times):
+        if found and since <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], until))
+        else:
+            found.append((since, until))
+    return found
+
+
 def spans(start: datetime, end: datetime, points: int) -> tuple[int, Resolution]:
     """How many seconds a span takes so that a range fits into ``points``, and what it is read from."""
     seconds = max(1.0, (end - start).total_seconds())
@@ -171,7 +182,12 @@ class Loaded:
 
     def first(self, level: Resolution, begin: datetime) -> int:
         """The "when" of a blob at which the range begins."""
-        return max(0, int((self.since - begin.timestamp()) // step_of(level).total_seconds()))
+        return first_row(level, begin, self.since)
+
+
+def first_row(level: Resolution, begin: datetime, since: int) -> int:
+    """The "when" of a blob at which a range begins that begins at ``since`` Unix seconds."""
+    return max(0, int((since - begin.timestamp()) // step_of(level).total_seconds()))
 
 
 def load(device_ids: Sequence[int], resolution: Resolution, start: datetime, end: datetime) -> Loaded:
@@ -180,13 +196,8 @@ def load(device_ids: Sequence[int], resolution: Resolution, start: datetime, end
     levels = []
     for level in _levels(resolution):
         since = start if level is resolution else max(start, end - _tail(level))
-        levels.append((level, _blobs(device_ids, level, since, end)))
+        levels.append((level, stored_blobs(device_ids, level, since, end)))
     return Loaded(int(start.timestamp()), tuple(levels))
-
-
-def load_level(device_ids: Sequence[int], level: Resolution, start: datetime, end: datetime) -> Loaded:
-    """Of one resolution alone; one query."""
-    return Loaded(int(start.timestamp()), ((level, _blobs(device_ids, level, start, end)),))
 
 
 def stretches(loaded: Loaded, figure: Figure) -> dict[int, list[Stretch]]:
@@ -198,7 +209,7 @@ def stretches(loaded: Loaded, figure: Figure) -> dict[int, list[Stretch]]:
             after = ends.get(device_id, 0)
             mine = found.setdefault(device_id, [])
             for begin, packed in several:
-                each = _stretch(device_id, level, begin, packed, figure, loaded.first(level, begin))
+                each = stretch(device_id, level, begin, packed, figure, loaded.first(level, begin))
                 rest = each and each.since(after)
                 if rest and rest.rows:
                     mine.append(rest)
@@ -250,7 +261,7 @@ def _highest(
         return [], 0
 
 
-def _stretch(
+def stretch(
     device_id: int, level: Resolution, begin: datetime, packed: bytes, figure: Figure, first: int
 ) -> Stretch | None:
     """A blob read; None where it cannot be, or has nothing of the figure."""
@@ -278,7 +289,8 @@ def _tail(level: Resolution) -> timedelta:
     return timedelta(minutes=20) if level is Resolution.RAW else timedelta(hours=2)
 
 
-def _blobs(device_ids: Sequence[int], resolution: Resolution, start: datetime, end: datetime) -> Blobs:
+def stored_blobs(device_ids: Sequence[int], resolution: Resolution, start: datetime, end: datetime) -> Blobs:
+    """The blobs of one resolution that touch a range; one query."""
     # Sorted here: asked for an order, SQLite reads that period of every device there is instead of
     # looking up those asked for.
     rows = GpuSeries.objects.filter(

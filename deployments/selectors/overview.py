@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from django.db.models import Count
 
 from deployments.domain.actors import Actor
 from deployments.domain.states import ACTIVE, EPHEMERAL, Health, OperationKind
 from deployments.models import Approval, AuditEntry, Cluster, Deployment, Operation
 from deployments.selectors import scope
 from deployments.selectors.approvals import waiting
-from deployments.selectors.attention import Tally, failed, ill, present, silent
+from deployments.selectors.attention import Tally, ill, silent
 from deployments.selectors.operations import with_progress
 
 ATTENTION_SHOWN = 20
@@ -40,42 +39,59 @@ class Start:
     deployments: int
 
 
-def health_counts(actor: Actor, team_id: int | None) -> dict[Health, int]:
-    """How many installed deployments are in each health, zeros included; one query."""
-    rows = present(actor, team_id).order_by().values_list("health").annotate(n=Count("pk"))
-    found = dict(rows)
-    return {health: found.get(health.value, 0) for health in Health}
-
-
 def start(actor: Actor, team_id: int | None, known: Tally) -> Start:
-    """One query beside what the tally knows."""
-    profiles = scope.profiles(actor).filter(archived_at=None)
+    """At most one query beside what the tally knows."""
     return Start(
         clusters=known.clusters,
         simulated=known.simulated,
-        profiles=(profiles.filter(team_id=team_id) if team_id else profiles).count(),
+        profiles=0 if known.deployments else _profiles(actor, team_id),
         deployments=known.deployments,
     )
 
 
-def attention(actor: Actor, team_id: int | None, total: int) -> Attention:
-    """The worst of what :func:`deployments.selectors.attention.tally` counted, which is the ``total``."""
-    sick = ill(actor, team_id).select_related("team", "cluster")
-    # What the page does not show is long, and would be decoded for each row.
-    sick = sick.defer("demand", "health_evidence", "probes", "cluster__credential")
-    changes_failed = failed(actor, team_id).select_related("team", "cluster", "deployment")
-    asked = waiting(actor, team_id).select_related(
+def _profiles(actor: Actor, team_id: int | None) -> int:
+    rows = scope.profiles(actor).filter(archived_at=None)
+    return (rows.filter(team_id=team_id) if team_id else rows).count()
+
+
+def attention(actor: Actor, team_id: int | None, known: Tally) -> Attention:
+    """The worst of what was counted; a query for each kind of which there is any."""
+    return Attention(
+        requests=_requests(actor, team_id) if known.asked else [],
+        deployments=_ill(actor, team_id) if known.ill else [],
+        operations=_failed(known.failed) if known.failed else [],
+        clusters=_silent(actor) if known.silent else [],
+        total=known.needs,
+    )
+
+
+def _requests(actor: Actor, team_id: int | None) -> list[Approval]:
+    rows = waiting(actor, team_id).select_related(
         "operation__team", "operation__cluster", "operation__deployment"
     )
-    return Attention(
-        requests=list(asked.order_by("asked_at")[:ATTENTION_SHOWN]),
-        deployments=sorted(
-            sick.order_by("health_since")[:ATTENTION_SHOWN], key=lambda row: Health(row.health).badness
-        ),
-        operations=list(changes_failed[:ATTENTION_SHOWN]),
-        clusters=list(silent(actor)[:ATTENTION_SHOWN]),
-        total=total,
+    return list(rows.order_by("asked_at")[:ATTENTION_SHOWN])
+
+
+def _ill(actor: Actor, team_id: int | None) -> list[Deployment]:
+    # What the page does not show is long, and would be decoded for each row.
+    rows = (
+        ill(actor, team_id)
+        .select_related("team", "cluster")
+        .only(
+            *("name", "namespace", "health", "health_sentence", "health_since"), "team__name", "cluster__name"
+        )
     )
+    return sorted(rows.order_by("health_since")[:ATTENTION_SHOWN], key=lambda row: Health(row.health).badness)
+
+
+def _failed(pks: Sequence[int]) -> list[Operation]:
+    rows = Operation.objects.filter(pk__in=pks[:ATTENTION_SHOWN])
+    rows = rows.select_related("team", "cluster", "deployment").order_by("-pk")
+    return list(rows.defer("memory", "result", "cluster__credential", "deployment__probes"))
+
+
+def _silent(actor: Actor) -> list[Cluster]:
+    return list(silent(actor).defer("credential")[:ATTENTION_SHOWN])
 
 
 def running(actor: Actor, team_id: int | None) -> tuple[list[Operation], int]:
@@ -87,7 +103,8 @@ def running(actor: Actor, team_id: int | None) -> tuple[list[Operation], int]:
         "pk"
     )
     rows = rows.exclude(pk__in=awaited)
-    return list(with_progress(rows)[:RUNNING_SHOWN]), rows.count()
+    shown = list(with_progress(rows)[:RUNNING_SHOWN])
+    return shown, len(shown) if len(shown) < RUNNING_SHOWN else rows.count()
 
 
 def changes(actor: Actor, team_id: int | None) -> list[AuditEntry]:

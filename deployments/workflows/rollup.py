@@ -19,6 +19,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from deployments.domain.gpu_rollup import roll_up
 from deployments.domain.gpu_series import (
     FIGURES,
     HEADER,
@@ -32,7 +33,6 @@ from deployments.domain.gpu_series import (
     pack_part,
     pack_rolled,
     period_of,
-    roll_up,
     step_of,
     unpack,
     when,

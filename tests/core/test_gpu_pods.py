@@ -22,7 +22,7 @@ from deployments.models import (
     GpuSeries,
     Team,
 )
-from deployments.selectors import gpu_charts, gpu_pods
+from deployments.selectors import gpu_charts, gpu_pods, gpu_sparks
 from deployments.selectors import gpus as selector
 from deployments.workflows import gpu_gone, gpu_rows, rollup
 from tests.web import rows as web_rows
@@ -218,14 +218,13 @@ def test_holdings_and_pods_are_forgotten_with_the_last_figures(deployment: Deplo
     assert not GpuDevice.objects.exists()
 
 
-def test_sparklines_follow_pods_too(deployment: Deployment, admin: Actor) -> None:
+def test_sparklines_follow_pods_too(deployment: Deployment) -> None:
     end = moved(deployment)
     roll_up(end + MINUTE)
-    spark = gpu_pods.deployment_sparklines(admin, [deployment.pk], START, end)
+    spark = gpu_sparks.deployment_sparklines([deployment.pk], START, end)
     known = [value for value in spark[deployment.pk] if value is not None]
     assert (known[0], known[-1]) == (80, 20)
-    nobody = Actor(None, "nobody")
-    assert gpu_pods.deployment_sparklines(nobody, [deployment.pk], START, end) == {}
+    assert gpu_sparks.deployment_sparklines([deployment.pk + 1], START, end) == {}
 
 
 # Devices that are there no more -------------------------------------------------------------------

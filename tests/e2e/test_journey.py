@@ -7,6 +7,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Opens, complaints, sign_in
+from tests.e2e.practice import Practice
 from tests.smoke.product import Product, wait
 
 PROFILE, CLUSTER, NAME, REASON = "deepseek-r1 1.5b", "practice", "journey", "the first try"
@@ -28,7 +29,8 @@ def test_from_the_first_sign_in_to_the_uninstall(opens: Opens, product: Product)
     page.get_by_role("link", name="Open deployment").click()
     expect(page.locator(".hero .lab")).to_contain_text("Healthy", timeout=LONG)
     address = page.url
-    ask_the_chat(page)
+    with Practice(product).at(1):  # faster, and a busy browser sees an answer come in one piece
+        ask_the_chat(page)
 
     uninstall(page)
     watch_it_succeed(page, f"Uninstall {NAME}")

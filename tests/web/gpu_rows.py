@@ -8,13 +8,13 @@ from typing import Any
 
 from django.utils import timezone
 
+from deployments.domain.gpu_rollup import roll_up
 from deployments.domain.gpu_series import (
     HEADER,
     Sample,
     pack_rolled,
     pack_sample,
     period_of,
-    roll_up,
     when,
 )
 from deployments.domain.gpus import NoData, Resolution, SourceKind

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from deployments.domain.gpu_rollup import roll_up
 from deployments.domain.gpu_series import (
     HEADER,
     MEMORY_STEP,
@@ -22,7 +23,6 @@ from deployments.domain.gpu_series import (
     pack_rolled,
     pack_sample,
     period_of,
-    roll_up,
     stored_values,
     unpack,
     values,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from deployments.domain.gpu_rollup import roll_up
 from deployments.domain.gpu_series import (
     FIGURES,
     HEADER,
@@ -16,7 +17,6 @@ from deployments.domain.gpu_series import (
     pack_mark,
     pack_rolled,
     pack_sample,
-    roll_up,
     unpack,
     values,
 )
