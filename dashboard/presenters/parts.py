@@ -68,15 +68,6 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Chip:
-    """A filter of a list. ``value`` is "" while it is off; ``clear`` leads to the list without it."""
-
-    label: Words
-    value: Words = ""
-    clear: str = ""
-
-
-@dataclass(frozen=True)
 class LogLine:
     """One line of an operation's log. ``level`` is "info", "warning" or "error"."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 
 from django import template
 from django.contrib.staticfiles import finders
@@ -47,13 +47,21 @@ def heat_bar(value: float, label: Words) -> SafeString:
 @register.simple_tag
 def sparkline(values: Sequence[float | None], label: Words = "", most: float = 100.0) -> SafeString | str:
     """A line the height of a word; "" where no value is known."""
+    newest = next((value for value in reversed(values) if value is not None), None)
+    if newest is None:
+        return ""
+    named = _("%(label)s, newest %(value)s") % {"label": label or _("Busy"), "value": percent(newest)}
+    return _spark(tuple(values), named, most)
+
+
+@lru_cache(maxsize=1024)  # the same for ten minutes, and for every reader
+def _spark(values: tuple[float | None, ...], named: str, most: float) -> SafeString | str:
     lines = charts.spark_lines(values, most)
     if not lines:
         return ""
-    newest = next(value for value in reversed(values) if value is not None)
     return format_html(
         '<svg class="spark" role="img" aria-label="{}" viewBox="0 0 {} {}" preserveAspectRatio="none">{}</svg>',
-        _("%(label)s, newest %(value)s") % {"label": label or _("Busy"), "value": percent(newest)},
+        named,
         charts.SPARK_WIDTH,
         charts.SPARK_HEIGHT,
         format_html_join("", '<polyline points="{}"/>', ((line,) for line in lines)),

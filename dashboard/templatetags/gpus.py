@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 from typing import NamedTuple
+from urllib.parse import urlencode
 
 from django import template
 from django.utils.safestring import SafeString
@@ -18,7 +19,7 @@ from django.utils.translation import gettext as _
 from dashboard.presenters import charts, gpu_figures, gpus
 from dashboard.presenters.numbers import percent, share
 from dashboard.templatetags.charts import measured
-from dashboard.templatetags.pilothouse import icon, page_of, tag, width
+from dashboard.templatetags.pilothouse import fixed, icon, named, page_of, tag, width
 from deployments.domain.gpus import SourceKind
 from deployments.selectors.gpus import GpuRow, Use
 from deployments.sentences import said
@@ -174,4 +175,18 @@ def _run(line: gpu_figures.StripRow) -> str:
     return (
         f'<svg class="run" role="img" aria-label="{escape(line.label)}" viewBox="0 0 {count or 1} 1"'
         f' preserveAspectRatio="none">{paths}<path class="cuts" d="{charts.cuts(count)}"/></svg>'
+    )
+
+
+@register.simple_tag
+def room_node(node: gpus.RoomNode) -> SafeString:
+    """A node of the panel that tells where there is room."""
+    query = urlencode({"cluster": node.cluster_id, "node": node.name})
+    return fixed(
+        "room_node",
+        name=node.name,
+        href=f"{named('gpus')}?{query}",
+        slots=SafeString("".join(f'<i class="{slot}"></i>' if slot else "<i></i>" for slot in node.slots)),
+        product=node.product,
+        text=node.text,
     )

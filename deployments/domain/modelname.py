@@ -180,13 +180,6 @@ KNOWN_TAGS: dict[str, KnownTag] = {
 TESTED_UP_TO = "14b"
 
 
-def known_tag(model: ModelSpec) -> KnownTag | None:
-    """The row for a tag of the library's deepseek-r1, else None."""
-    if model.repository.lower() != DEEPSEEK_R1 or model.registry.lower() != DEFAULT_REGISTRY:
-        return None
-    return KNOWN_TAGS.get(model.tag.lower())
-
-
 def nearest_known_tag(tag: str) -> str:
     """The tag of deepseek-r1 in the library that a mistyped one most likely means, or "".
 

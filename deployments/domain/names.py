@@ -22,7 +22,6 @@ DEPLOYMENT_NAME_LENGTH = _STATEFUL_SET_LENGTH - len("-server")
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*")
 _QUALIFIED = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?")
-_SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 _NAMESPACE_PATTERN = re.compile(r"[a-z0-9*?](?:[a-z0-9*?-]{0,61}[a-z0-9*?])?")
 MOST_PATTERNS = 100
 
@@ -122,12 +121,6 @@ def require_annotation(key: str, value: str, *, field: str = "") -> None:
     require_label_key(key, field=field, what="An annotation's key")
     if any(character in value for character in "\x00\x7f"):
         raise InvalidInput("An annotation's value holds a control character.", field=field)
-
-
-def require_secret_key(text: str, *, field: str = "") -> str:
-    """A key inside a Secret or ConfigMap."""
-    _require(text, _SECRET_KEY, "A key", field, SUBDOMAIN_LENGTH, "letters, digits, “-”, “_” and “.”")
-    return text
 
 
 @dataclass(frozen=True)

@@ -61,14 +61,6 @@ def parse_amount(text: str, *, field: str = "") -> Decimal:
     return value
 
 
-def parse_count(text: str, *, field: str = "") -> int:
-    """A quantity that must be a whole number, as extended resources (GPUs) are."""
-    value = parse_amount(text, field=field)
-    if value != value.to_integral_value():
-        raise InvalidInput(f"“{text}” is not a whole number.", field=field)
-    return int(value)
-
-
 def is_quantity(text: str) -> bool:
     """Whether :func:`parse` takes it."""
     try:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from deployments.domain import modelname, names, quantities
 from deployments.domain.affinity import check_affinity
-from deployments.domain.errors import InvalidInput, ManyInvalid
+from deployments.domain.errors import InvalidInput
 from deployments.domain.spec import (
     AutoscalingSpec,
     ResourceSpec,
@@ -46,14 +46,6 @@ def validate_spec(spec: StackSpec) -> Errors:
     return errors
 
 
-def validate_place(namespace: str, name: str) -> Errors:
-    """Whether a deployment may be called so and may live there."""
-    errors: Errors = []
-    _try(errors, names.require_namespace, namespace)
-    _try(errors, names.require_deployment_name, name)
-    return errors
-
-
 def validate_secrets(spec: StackSpec, secrets: Secrets) -> Errors:
     """Whether the secrets that the spec speaks of are there and usable."""
     errors: Errors = []
@@ -66,13 +58,6 @@ def validate_secrets(spec: StackSpec, secrets: Secrets) -> Errors:
     if spec.images.registry_username and not secrets.registry_password:
         errors.append(InvalidInput("Give the registry's password.", field="images.registry_password"))
     return errors
-
-
-def require_valid_spec(spec: StackSpec) -> None:
-    """Raise :class:`ManyInvalid` with every finding of :func:`validate_spec`."""
-    errors = validate_spec(spec)
-    if errors:
-        raise ManyInvalid(errors)
 
 
 def _model(spec: StackSpec, errors: Errors) -> None:

@@ -61,12 +61,6 @@ def verify(progress: Callable[[int, int], None] | None = None) -> Verdict:
     return walk.verdict(checked=count, broken=broken)
 
 
-def first_broken() -> tuple[int, str] | None:
-    """None where the chain holds, else (sequence, what is wrong there)."""
-    broken = verify().broken
-    return (broken.sequence, broken.sentence) if broken is not None else None
-
-
 def _walk(walk: Walk, last: int, progress: Callable[[int, int], None] | None) -> None:
     between = _GapReader()
     while walk.expected <= last:

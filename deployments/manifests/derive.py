@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 from deployments.domain.errors import Conflict
-from deployments.manifests.labels import CHAT, RESTARTED_ANNOTATION
+from deployments.manifests.labels import RESTARTED_ANNOTATION
 from deployments.manifests.types import Manifest
 
 _WORKLOADS = ("StatefulSet", "Deployment")
@@ -35,10 +35,6 @@ def with_restart(manifests: list[Manifest], stamp: str, *, components: tuple[str
         metadata = _workload(changed, component)["spec"]["template"]["metadata"]
         metadata["annotations"] = {**metadata.get("annotations", {}), RESTARTED_ANNOTATION: stamp}
     return changed
-
-
-def has_chat(manifests: list[Manifest]) -> bool:
-    return any(_component(m) == CHAT and m["kind"] == "Deployment" for m in manifests)
 
 
 def _workload(manifests: list[Manifest], component: str) -> Manifest:

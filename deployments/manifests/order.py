@@ -21,8 +21,3 @@ RANK = {
 def apply_order(manifests: list[Manifest]) -> list[Manifest]:
     """By rank, then name. A kind without a rank raises KeyError: it has to be given one first."""
     return sorted(manifests, key=lambda m: (RANK[m["kind"]], m["metadata"]["name"]))
-
-
-def delete_order(manifests: list[Manifest]) -> list[Manifest]:
-    """The reverse."""
-    return list(reversed(apply_order(manifests)))

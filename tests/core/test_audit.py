@@ -24,7 +24,6 @@ from deployments.domain.spec import ModelSpec, StackSpec
 from deployments.domain.states import OperationKind, Queue, Role
 from deployments.domain.subjects import Subject
 from deployments.ledger import audit, transitions
-from deployments.ledger.verification import first_broken
 from deployments.models import (
     AuditEntry,
     AuditHead,
@@ -37,6 +36,7 @@ from deployments.models import (
     Team,
 )
 from deployments.policies import Action
+from tests.core.chain import first_broken
 from tests.core.conftest import member
 from tests.ground import set_triggers
 

@@ -23,7 +23,7 @@ from deployments.domain.subjects import Subject
 from deployments.ledger import audit, checkpoints, denials
 from deployments.ledger.chainwalk import Broken
 from deployments.ledger.export_check import check_file
-from deployments.ledger.verification import first_broken, verify
+from deployments.ledger.verification import verify
 from deployments.models import (
     AuditCheckpoint,
     AuditEntry,
@@ -35,6 +35,7 @@ from deployments.models import (
 )
 from deployments.observer.audit_due import tend_audit
 from deployments.workflows import audit as workflow
+from tests.core.chain import first_broken
 from tests.core.conftest import member
 from tests.core.test_audit_export import exported
 from tests.ground import set_triggers

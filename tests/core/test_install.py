@@ -32,13 +32,13 @@ from deployments.domain.spec import (
 )
 from deployments.domain.states import OperationKind, OperationState, Queue
 from deployments.ledger import transitions
-from deployments.ledger.verification import first_broken
 from deployments.models import AuditEntry, Cluster, Deployment, Operation, PullProgress, Team
 from deployments.selectors.models import stored_models
 from deployments.workflows.engine import run_operation
 from deployments.workflows.keeper import keeper
 from deployments.workflows.plans import PLANS
 from deployments.workflows.probe import probe
+from tests.core.chain import first_broken
 from tests.core.conftest import connected
 from tests.sandbox_server import RunningSandbox, running_sandbox
 from tests.working import work_off

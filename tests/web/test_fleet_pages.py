@@ -8,8 +8,8 @@ from django.test import Client
 from benchmarks import teams
 from benchmarks.fleet_rows import fill
 from benchmarks.pages import addresses, ask, baseline
-from deployments.domain.states import SiteRole
-from deployments.models import Deployment, GpuDevice, Team, User
+from deployments.domain.states import Health, SiteRole
+from deployments.models import Cluster, Deployment, GpuDevice, Team, User
 from sandbox.scale import Size
 from tests.web import rows
 
@@ -31,7 +31,11 @@ def queries(client: Client) -> dict[str, int]:
 def test_queries_do_not_grow_with_the_fleet(client: Client) -> None:
     revision = rows.revision(Team.objects.get())
     client.force_login(rows.person("admin", site=SiteRole.ADMIN))
-    few = fill(rows.cluster("first"), revision, SMALL, prefix="a-")
+    first = rows.cluster("first")
+    few = fill(first, revision, SMALL, prefix="a-")
+    # Questions of which there is nothing to show are not asked.
+    Cluster.objects.filter(pk=first.pk).update(last_error="It does not answer.")
+    Deployment.objects.filter(pk=Deployment.objects.earliest("pk").pk).update(health=Health.FAILED)
     small = queries(client)
     fill(rows.cluster("second"), revision, LARGER, prefix="b-")
     assert Deployment.objects.count() > 5 * len(few)

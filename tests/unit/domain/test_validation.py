@@ -19,7 +19,7 @@ from deployments.domain.spec import (
     StorageSpec,
     Toleration,
 )
-from deployments.domain.validation import validate_place, validate_secrets, validate_spec
+from deployments.domain.validation import validate_secrets, validate_spec
 
 
 def server(**values: Any) -> StackSpec:
@@ -110,11 +110,6 @@ def test_a_hostile_affinity_costs_nothing() -> None:
     for _ in range(500):
         deep = {"nodeAffinity": deep}
     assert validate_spec(server(affinity=deep))
-
-
-def test_places() -> None:
-    assert validate_place("llm", "deepseek") == []
-    assert [e.field for e in validate_place("kube-system", "Deep Seek")] == ["namespace", "name"]
 
 
 def test_secrets() -> None:

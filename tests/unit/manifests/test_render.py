@@ -17,7 +17,7 @@ from deployments.domain.validation import validate_spec
 from deployments.manifests import masking
 from deployments.manifests.derive import with_replicas, with_restart
 from deployments.manifests.labels import APPLY_SET_PART_OF, SECRETS_ANNOTATION
-from deployments.manifests.order import apply_order, delete_order
+from deployments.manifests.order import apply_order
 from deployments.manifests.render import SUPPORTED_VERSIONS, render
 from deployments.manifests.types import Manifest
 from tests.unit.manifests.stacks import KEY, SPECS, STACKS, render_input
@@ -196,11 +196,6 @@ def test_secrets_show_that_they_changed_and_never_what_they_are() -> None:
     assert masking.restore_secrets(masked, secrets) == clear
     with pytest.raises(Unreadable):
         masking.restore_secrets(masked, secrets[1:])
-
-
-def test_delete_order_is_the_reverse() -> None:
-    manifests = render(STACKS["new-namespace"])
-    assert manifests[0]["kind"] == "Namespace" and delete_order(manifests) == manifests[::-1]
 
 
 def test_scale_and_restart_change_nothing_else() -> None:
