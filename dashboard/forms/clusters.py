@@ -161,7 +161,9 @@ class GrantForm(forms.Form):
     """The namespaces of a team on a cluster, and how much it may take; with ``teams`` it also asks which
     team."""
 
-    team = forms.ModelChoiceField(label=_("Team"), queryset=Team.objects.none())
+    team = forms.ModelChoiceField(
+        label=_("Team"), queryset=Team.objects.none(), empty_label=_("Choose a team")
+    )
     namespaces = NamespacesField(
         label=_("Namespaces"),
         help_text=_("Names or patterns such as llm-*, parted by blanks; * is every namespace."),

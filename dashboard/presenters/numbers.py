@@ -71,6 +71,13 @@ def rate(bytes_per_second: float | None) -> str:
     return f"{number_format(round(value, decimals), decimals)}{NBSP}{DECIMAL_UNITS[power]}/s"
 
 
+def tokens_per_second(value: float | None) -> str:
+    """How fast a model answers: ``256 tokens/s``; one decimal below a hundred."""
+    if value is None:
+        return cannot_tell()
+    return _("%(n)s tokens/s") % {"n": number_format(round(value, 1), 1) if value < 99.95 else f"{value:.0f}"}
+
+
 def memory(size: float | None) -> str:
     """Bytes of memory or of a volume, in binary units as Kubernetes counts them: ``160 GiB``."""
     if size is None:

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from dashboard.presenters.fields import CHOICES
-from dashboard.presenters.numbers import duration, memory
+from dashboard.presenters.numbers import duration, memory, tokens_per_second
 from dashboard.presenters.parts import Fact
 from dashboard.presenters.states import Words, deed
 from dashboard.presenters.words import comma
@@ -57,7 +57,8 @@ def facts(page: DeploymentPage, spec: StackSpec | None, server: ObservedObject |
         Fact(
             _("Model"),
             spec.model.reference if spec else unknown,
-            _("on %(n)s of %(all)s pods") % {"n": here, "all": len(present)}
+            ngettext("on %(n)s of %(all)s pod", "on %(n)s of %(all)s pods", len(present))
+            % {"n": here, "all": len(present)}
             if present
             else _("not asked yet where it is"),
         ),
@@ -67,7 +68,7 @@ def facts(page: DeploymentPage, spec: StackSpec | None, server: ObservedObject |
             _autoscaling(spec) if server else _("not seen on the cluster"),
         ),
         Fact(
-            _("Runs on"),
+            _("Where it runs"),
             said(proof.get("placement") or "") or _asked_for(spec),
             "" if proof.get("placement") else _("as asked for; no check has seen it run"),
             _("chat check"),
@@ -97,7 +98,7 @@ def facts(page: DeploymentPage, spec: StackSpec | None, server: ObservedObject |
 
 def _chat(proof: dict[str, Any], speed: Any) -> str:
     words = duration(float(proof.get("seconds") or 0))
-    return comma().join([words, *([_("%(n)s tokens/s") % {"n": f"{float(speed):.1f}"}] if speed else [])])
+    return comma().join([words, *([tokens_per_second(float(speed))] if speed else [])])
 
 
 def _autoscaling(spec: StackSpec | None) -> str:

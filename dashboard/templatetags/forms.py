@@ -51,6 +51,8 @@ def field(
     if placeholder:
         attrs["placeholder"] = placeholder
     widget = field.field.widget
+    if widget.attrs.get("placeholder") == field.label:
+        attrs["placeholder"] = ""  # it would say again what stands above it
     values: dict[str, Any] = {"field": field, "when": when, "wide": wide, "help": help or field.help_text}
     if (help or field.help_text) and not field.help_text:
         described = [f"{field.auto_id}_helptext", f"{field.auto_id}_error" if field.errors else ""]

@@ -28,6 +28,7 @@ from deployments.commands import install, questions
 from deployments.commands import uninstall as uninstalling
 from deployments.domain.diffing import DiffLine, to_yaml_lines, yaml_diff
 from deployments.domain.errors import Conflict, Denied, InvalidInput
+from deployments.domain.health.assess import PULL_AGAIN
 from deployments.domain.states import ACTIVE, Health, OperationKind
 from deployments.models import Deployment, Release, User
 from deployments.policies import NEEDS, Action, may
@@ -154,6 +155,7 @@ def _state(page: selector.DeploymentPage) -> dict[str, Any]:
     ]
     return {
         "evidence": evidence,
+        "pull_again": row.health_remedy == PULL_AGAIN and not page.under_way,
         "work": [running_item(item, pulls_of(item)) for item in page.under_way],
         "facts": stack.facts(page, spec, workloads[0] if workloads else None),
     }

@@ -17,14 +17,14 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from dashboard.access import actor, chosen_team
 from dashboard.presenters import progress
 from dashboard.presenters.findings import preflight_values
-from dashboard.presenters.numbers import duration
+from dashboard.presenters.numbers import duration, tokens_per_second
 from dashboard.presenters.parts import CodeLine, Column, Fact, Finding, LogLine, ordering
 from dashboard.presenters.states import DEEDS, OPERATION
 from dashboard.presenters.times import exact
 from dashboard.regions import page_or_region, watches
 from deployments.commands import operations as commands
 from deployments.commands.subjects import of_operation
-from deployments.domain.errors import Conflict, InvalidInput
+from deployments.domain.errors import InvalidInput
 from deployments.domain.states import EPHEMERAL, OperationKind, OperationState
 from deployments.models import Operation, PullProgress
 from deployments.policies import NEEDS, Action, require
@@ -238,10 +238,14 @@ def proof_facts(stored: object) -> list[Fact]:
         ),
         Fact(
             _("Speed"),
-            _("%(n)s tokens/s") % {"n": f"{float(speed):.1f}"} if speed else _("cannot tell"),
+            tokens_per_second(float(speed) if speed else None),
             "" if speed else _("the answer was too short"),
         ),
-        Fact(_("Runs on"), said(stored.get("placement") or _("cannot tell")), str(stored.get("pod") or "")),
+        Fact(
+            _("Where it runs"),
+            said(stored.get("placement") or _("cannot tell")),
+            str(stored.get("pod") or ""),
+        ),
     ]
 
 
@@ -262,7 +266,8 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
             messages.success(request, _("The operation is being stopped."))
             return HttpResponseRedirect(reverse("operation", args=[pk]))
     elif not selector.may_cancel(who, row):
-        raise Conflict(_("This operation has ended already."))
+        messages.info(request, _("This operation has ended already."))
+        return HttpResponseRedirect(reverse("operation", args=[pk]))
     found = selector.operation_page(who, pk)
     values = {
         "operation": row,

@@ -82,7 +82,12 @@ def start(run: Run) -> Done | Wait:
         answering.append(pod)
         run.hold.check()
     if len(answering) >= wanted:
-        return Done(f"{len(answering)} pod{'s' if len(answering) > 1 else ''} answer, Ollama {version}")
+        count = len(answering)
+        return Done(
+            f"{count} pod answers, Ollama {version}"
+            if count == 1
+            else f"{count} pods answer, Ollama {version}"
+        )
     return _wait_or_fail(run, describe(pods), START_TIMEOUT, "start")
 
 

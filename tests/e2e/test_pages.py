@@ -198,6 +198,21 @@ def test_a_page_is_used_by_keyboard_alone(
     expect(dialog).to_have_count(0)
 
 
+def test_a_dialog_from_a_menu_gives_the_focus_back_to_the_menu(
+    opens: Opens, signed_in: StorageState, installed: Installed
+) -> None:
+    page = opens(storage_state=signed_in, viewport=DESK).new_page()
+    page.goto(installed.deployment, wait_until="load")
+    tab_to(page, "Change")
+    page.keyboard.press("Enter")
+    tab_to(page, "Scale…")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert focused(page) == "Change"
+
+
 def test_the_menu_of_a_phone_is_used_by_keyboard(opens: Opens, signed_in: StorageState) -> None:
     page = opens(storage_state=signed_in, viewport=PHONE).new_page()
     page.goto("/", wait_until="load")

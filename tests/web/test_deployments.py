@@ -14,6 +14,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from dashboard.chat_tickets import redeem
 from deployments.domain.errors import Denied
+from deployments.domain.health.assess import PULL_AGAIN
 from deployments.domain.spec import (
     ChatSpec,
     IngressSpec,
@@ -104,6 +105,17 @@ def test_an_ill_deployment_says_why_and_what_to_do(signed_in: Client, team: Team
     page = html(signed_in, f"/deployments/{ill.pk}/")
     for words in (ill.health_sentence, ill.health_evidence[0], ill.health_remedy, "not checked yet"):
         assert words in page
+
+
+def test_a_model_that_is_missing_is_pulled_from_where_it_is_said(signed_in: Client, team: Team) -> None:
+    ill = rows.deployment(
+        rows.revision(team), rows.cluster(), health=Health.DEGRADED, health_remedy=PULL_AGAIN
+    )
+    rows.release(ill, 1, [])
+    offer = f'href="/deployments/{ill.pk}/models/pull"'
+    assert offer in html(signed_in, f"/deployments/{ill.pk}/")
+    rows.operation(ill, OperationKind.PULL)
+    assert offer not in html(signed_in, f"/deployments/{ill.pk}/")
 
 
 def test_pods_and_their_containers_are_told_in_words(signed_in: Client, deployment: Deployment) -> None:

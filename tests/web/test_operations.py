@@ -86,6 +86,13 @@ def test_cancelling_asks_first_and_says_what_stays(signed_in: Client, deployment
     assert "It is being stopped." in html(signed_in, f"/operations/{install.pk}/")
 
 
+def test_what_has_ended_is_shown_in_place_of_the_question(signed_in: Client, deployment: Deployment) -> None:
+    ended = rows.operation(deployment, state=OperationState.SUCCEEDED)
+    answer = signed_in.get(f"/operations/{ended.pk}/cancel", follow=True)
+    assert answer.redirect_chain == [(f"/operations/{ended.pk}/", 302)]
+    assert "This operation has ended already." in answer.content.decode()
+
+
 def test_a_viewer_sees_and_changes_nothing(client: Client, team: Team, deployment: Deployment) -> None:
     client.force_login(rows.person("vera", team, Role.VIEWER))
     install = rows.operation(deployment)

@@ -7,6 +7,7 @@ async function open(link) {
   const page = answer.ok && new DOMParser().parseFromString(await answer.text(), 'text/html');
   const form = page && page.querySelector('form.dialog');
   if (!form) return location.assign(link.href);
+  const menu = link.closest('details.pick'); // closes with the choice; a link in a closed one takes no focus
   const sheet = document.createElement('dialog');
   sheet.className = 'sheet';
   sheet.setAttribute('aria-labelledby', form.getAttribute('aria-labelledby'));
@@ -14,9 +15,10 @@ async function open(link) {
   document.body.append(sheet);
   sheet.addEventListener('close', () => {
     sheet.remove();
-    link.focus();
+    (menu ? menu.querySelector('summary') : link).focus();
   });
   prepare(sheet);
+  if (menu) menu.open = false;
   sheet.showModal();
 }
 

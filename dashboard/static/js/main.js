@@ -4,3 +4,5 @@ import './live.js';
 import './forms.js';
 import './dialogs.js';
 import './palette.js';
+import './copy.js';
+import './tabs.js';

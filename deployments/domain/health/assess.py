@@ -17,7 +17,10 @@ from deployments.domain.health.workloads import (
 )
 from deployments.domain.states import Health
 
-__all__ = ["RECENT", "Assessment", "assess", "pod_causes"]
+__all__ = ["PULL_AGAIN", "RECENT", "Assessment", "assess", "pod_causes"]
+
+# The remedy that a page can offer as a button.
+PULL_AGAIN = "Pull the model again."
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def _service(observed: ObservedStack, installing: bool) -> list[Cause]:
         else:
             sentence = f"The model {observed.model} is not on every server."
             evidence = f"without the model: {without}"
-            found.append(Cause(health, sentence, "Pull the model again.", evidence, asked=True))
+            found.append(Cause(health, sentence, PULL_AGAIN, evidence, asked=True))
     ready = any(w.component == "server" and w.ready > 0 for w in observed.workloads)
     if ready and observed.server_answers is False:
         said = observed.server_said or "no answer"
