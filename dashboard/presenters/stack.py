@@ -67,7 +67,7 @@ def facts(page: DeploymentPage, spec: StackSpec | None, server: ObservedObject |
             _autoscaling(spec) if server else _("not seen on the cluster"),
         ),
         Fact(
-            _("Runs on"),
+            _("Where it runs"),
             said(proof.get("placement") or "") or _asked_for(spec),
             "" if proof.get("placement") else _("as asked for; no check has seen it run"),
             _("chat check"),

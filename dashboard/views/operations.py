@@ -241,7 +241,11 @@ def proof_facts(stored: object) -> list[Fact]:
             _("%(n)s tokens/s") % {"n": f"{float(speed):.1f}"} if speed else _("cannot tell"),
             "" if speed else _("the answer was too short"),
         ),
-        Fact(_("Runs on"), said(stored.get("placement") or _("cannot tell")), str(stored.get("pod") or "")),
+        Fact(
+            _("Where it runs"),
+            said(stored.get("placement") or _("cannot tell")),
+            str(stored.get("pod") or ""),
+        ),
     ]
 
 

@@ -82,7 +82,9 @@ def start(run: Run) -> Done | Wait:
         answering.append(pod)
         run.hold.check()
     if len(answering) >= wanted:
-        return Done(f"{len(answering)} pod{'s' if len(answering) > 1 else ''} answer, Ollama {version}")
+        if len(answering) == 1:
+            return Done(f"1 pod answers, Ollama {version}")
+        return Done(f"{len(answering)} pods answer, Ollama {version}")
     return _wait_or_fail(run, describe(pods), START_TIMEOUT, "start")
 
 
