@@ -114,6 +114,9 @@ def upgrade(
 ) -> Operation:
     """Apply a revision to a deployment that is there: a newer one, or the same again to repair.
 
+    The deployment stands at it once its release is written, right before the apply: what is refused or
+    cancelled until then leaves what runs as it is, and so what is said of it.
+
     ``force_conflicts`` takes fields that other managers own; a person has seen which. ``anyway`` as for
     :func:`install`.
     """
@@ -131,7 +134,7 @@ def upgrade(
         require_usable(revision.profile, deployment.team_id)
     before = deployment.revision
     reserve(deployment, spec_from_json(revision.spec))
-    Deployment.objects.filter(pk=deployment.pk).update(revision=revision, version=F("version") + 1)
+    Deployment.objects.filter(pk=deployment.pk).update(version=F("version") + 1)
     operation = begin(
         actor,
         OperationKind.UPGRADE,

@@ -132,6 +132,11 @@ class ClusterForbids(ClusterError):
     """The API server answered 403. ``answered`` names verb and resource as the server said them."""
 
 
+class RightMissing(ClusterForbids):
+    """403 for want of a right, not by a quota or a policy. An API server that has just been started answers
+    so too, until it has read its roles: only when it says so again it is true."""
+
+
 class ObjectMissing(ClusterError):
     """404 for an object, a namespace or a resource type; ``reason`` tells an API Status from other."""
 

@@ -69,9 +69,16 @@ def _make_namespace(client: ClusterClient, deployment: Deployment, manifest: Man
         )
         deployment.made_namespace = True
         return live
-    if deployment.made_namespace and live["metadata"]["uid"] == deployment.namespace_uid:
-        return client.apply(manifest)
-    return None
+    return None if made_by_others(manifest, live, deployment) else client.apply(manifest)
+
+
+def made_by_others(manifest: Manifest, live: Manifest, deployment: Deployment | None) -> bool:
+    """Whether an object that is there is a namespace that we did not make: it is used as it is."""
+    if manifest["kind"] != "Namespace":
+        return False
+    if deployment is None or not deployment.made_namespace:
+        return True
+    return bool(live["metadata"]["uid"] != deployment.namespace_uid)
 
 
 def _own(deployment: Deployment, applied: dict[str, ObjectRef], live: Manifest | None) -> None:

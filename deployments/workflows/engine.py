@@ -21,7 +21,7 @@ from django.utils import timezone
 from deployments.commands.quotas import settle_ended
 from deployments.commands.subjects import of_deployment, of_operation
 from deployments.domain.actors import PILOTHOUSE, Actor
-from deployments.domain.errors import PilothouseError
+from deployments.domain.errors import PilothouseError, RightMissing
 from deployments.domain.states import (
     EPHEMERAL,
     OperationKind,
@@ -192,7 +192,7 @@ def _one_step(hold: Hold, operation: Operation, step: Step) -> bool:
 def _failed(hold: Hold, operation: Operation, step: Step, error: PilothouseError) -> bool:
     """Try again later, or end the operation with the error's sentence."""
     attempt = operation.attempts + 1
-    if error.retryable and attempt < step.attempts:
+    if _again(operation, error) and attempt < step.attempts:
         pause = pause_before(attempt, error.retry_after)
         words = f"{error.sentence} Attempt {attempt + 1} of {step.attempts} in {pause:.0f} s."
         log.warning("step %s: %s (%s)", step.name, words, error.answered)
@@ -208,6 +208,12 @@ def _failed(hold: Hold, operation: Operation, step: Step, error: PilothouseError
         if operation.kind not in EPHEMERAL:
             _audit_end(operation, Outcome.FAILED, error.sentence)
     return False
+
+
+def _again(operation: Operation, error: PilothouseError) -> bool:
+    """Whether the same may succeed later. A right that was there at an earlier step is not given up at the
+    first word: an API server that has just been started has yet to read its roles."""
+    return error.retryable or (isinstance(error, RightMissing) and operation.step > 0)
 
 
 def _cancel(hold: Hold, operation: Operation, step: Step, by: str) -> None:

@@ -82,12 +82,9 @@ def start(run: Run) -> Done | Wait:
         answering.append(pod)
         run.hold.check()
     if len(answering) >= wanted:
-        count = len(answering)
-        return Done(
-            f"{count} pod answers, Ollama {version}"
-            if count == 1
-            else f"{count} pods answer, Ollama {version}"
-        )
+        if len(answering) == 1:
+            return Done(f"1 pod answers, Ollama {version}")
+        return Done(f"{len(answering)} pods answer, Ollama {version}")
     return _wait_or_fail(run, describe(pods), START_TIMEOUT, "start")
 
 

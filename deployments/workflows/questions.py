@@ -15,15 +15,17 @@ from deployments.domain.errors import (
     ManifestRefused,
     ObjectMissing,
 )
+from deployments.domain.overlay import laid_over
 from deployments.domain.spec import Secrets, StackSpec, spec_from_json
 from deployments.domain.states import FindingLevel
-from deployments.gateways.kubernetes import ClusterClient, ObjectRef
+from deployments.gateways.kubernetes import FIELD_MANAGER, ClusterClient, ObjectRef
 from deployments.manifests.masking import mask_secrets
 from deployments.manifests.types import Manifest
-from deployments.models import Revision
+from deployments.models import Deployment, Revision
 from deployments.selectors.quotas import standing
 from deployments.workflows import preflight as checks
 from deployments.workflows.access import client_for
+from deployments.workflows.applying import made_by_others
 from deployments.workflows.engine import Done, Run
 from deployments.workflows.stack import Stack, build, digest_key, of_spec
 
@@ -72,7 +74,8 @@ def diff(run: Run) -> Done:
     objects = []
     for manifest in stack.manifests:
         run.hold.check()
-        objects.append(_one(client, manifest, asked=namespace_exists or manifest["kind"] == "Namespace"))
+        asked = namespace_exists or manifest["kind"] == "Namespace"
+        objects.append(_one(client, manifest, run.operation.deployment, asked=asked))
     changes = sum(item["change"] != "same" for item in objects)
     return Done(
         f"{changes} of {len(objects)} objects would change",
@@ -108,7 +111,9 @@ def _namespace_exists(client: ClusterClient, stack: Stack) -> bool:
     return True
 
 
-def _one(client: ClusterClient, manifest: Manifest, *, asked: bool) -> dict[str, Any]:
+def _one(
+    client: ClusterClient, manifest: Manifest, deployment: Deployment | None, *, asked: bool
+) -> dict[str, Any]:
     ref = ObjectRef.of(manifest)
     item: dict[str, Any] = {
         "kind": ref.kind,
@@ -125,11 +130,14 @@ def _one(client: ClusterClient, manifest: Manifest, *, asked: bool) -> dict[str,
         except (ObjectMissing, ClusterForbids):
             live = None
         try:
-            after = client.apply(manifest, dry_run=True)
+            used_as_it_is = live is not None and made_by_others(manifest, live, deployment)
+            after = live if live and used_as_it_is else client.apply(manifest, dry_run=True)
         except FieldConflict as error:
             item["problem"], item["conflicts"] = error.sentence, [list(pair) for pair in error.conflicts]
+            after = _as_asked(live, manifest)
         except (ManifestRefused, ClusterForbids) as error:
             item["problem"] = _words(error)
+            after = _as_asked(live, manifest)
         except ObjectMissing:
             pass  # its namespace is made by the same install: all of it is new
     lines = yaml_diff(_plain(live) if live else None, _plain(after))
@@ -138,6 +146,11 @@ def _one(client: ClusterClient, manifest: Manifest, *, asked: bool) -> dict[str,
     item["removed"] = sum(line.kind == "del" for line in lines)
     item["change"] = "new" if live is None else "changed" if item["added"] or item["removed"] else "same"
     return item
+
+
+def _as_asked(live: Manifest | None, manifest: Manifest) -> Manifest:
+    """What a refused apply asked for: what the server fills in and nobody asked about is no difference."""
+    return laid_over(live, manifest, FIELD_MANAGER) if live else manifest
 
 
 def _plain(manifest: Manifest) -> Manifest:

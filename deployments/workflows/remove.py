@@ -68,7 +68,9 @@ def data(run: Run) -> Done | Wait:
     if left:
         return Wait(1, f"{', '.join(left[:3])} to go")
     total = deployment.owned.filter(kind=CLAIM).count()
-    return Done(f"{total} claim{'s' if total != 1 else ''} with their models deleted")
+    if total == 1:
+        return Done("1 claim with its models deleted")
+    return Done(f"{total} claims with their models deleted")
 
 
 def namespace(run: Run) -> Done | Wait:

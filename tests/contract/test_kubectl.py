@@ -90,7 +90,8 @@ def test_create_describe_events_label_scale_delete(
     client.create(pod(namespace))
     assert "Node:" in ok(kubectl("describe", "pod", "p", "-n", namespace))
     kubectl("events", "-n", namespace)
-    assert ok(kubectl("delete", "cm", "made", "-n", namespace)) == 'configmap "made" deleted\n'
+    # kubectl 1.34 and later say from which namespace.
+    assert ok(kubectl("delete", "cm", "made", "-n", namespace)).startswith('configmap "made" deleted')
     assert gone(client, ref(config_map(namespace, "made")))
 
 

@@ -229,6 +229,23 @@ def test_an_upgrade_changes_what_changed_and_prunes_what_left(
     assert not Operation.objects.filter(kind=OperationKind.PULL, pk__gt=change.pk).exists(), "still cached"
 
 
+def test_an_upgrade_that_is_refused_before_the_apply_leaves_the_deployment_at_what_runs(
+    owner: Actor, team: Team, cluster: Cluster
+) -> None:
+    operation = work_off(begin(owner, team, cluster, StackSpec(), "refused"))
+    deployment = Deployment.objects.get(pk=operation.deployment_id)
+    before = deployment.revision
+    elsewhere = StorageSpec(mode=StorageMode.EXISTING, claim_name="nowhere")
+    other = create_profile(
+        owner, team_id=team.pk, name="elsewhere", spec=replace(StackSpec(), storage=elsewhere)
+    )
+    change = work_off(upgrade(owner, deployment_id=deployment.pk, revision_id=other.pk))
+    assert change.state == OperationState.FAILED
+    deployment.refresh_from_db()
+    assert deployment.revision == before, "its pages speak of what is applied"
+    assert deployment.releases.count() == 1
+
+
 def test_pods_are_added_and_taken_without_another_revision(
     owner: Actor, team: Team, cluster: Cluster, world: RunningSandbox
 ) -> None:

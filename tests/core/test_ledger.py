@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from deployments.domain.actors import Actor
-from deployments.domain.errors import Conflict, PilothouseError
+from deployments.domain.errors import Conflict, PilothouseError, RightMissing
 from deployments.domain.states import OperationKind, OperationState, Queue, StepState
 from deployments.ledger import progress, transitions
 from deployments.ledger.transitions import ClaimLost
@@ -160,6 +160,34 @@ def test_a_retryable_failure_backs_off_and_ends_with_its_words(admin: Actor, tea
     assert operation.state == OperationState.FAILED
     assert (operation.failure, operation.failure_answered) == ("The line is busy.", "busy")
     assert operation.failure_retryable is True
+
+
+def test_a_right_that_was_there_is_asked_for_again_and_one_that_never_was_is_not(
+    admin: Actor, team: Team
+) -> None:
+    """As seen of kube-apiserver 1.36.3: started anew, it refuses everything until it has read its roles."""
+    answers = [True, False]
+
+    def refused_once(run: Run) -> Done:
+        if answers.pop(0):
+            raise RightMissing("The cluster does not allow this.")
+        return Done()
+
+    operation = queued(admin, team)
+    plans = plan(lambda run: Done(), refused_once)
+    run_operation(operation.pk, "w", Queue.CONTROL, plans)
+    operation.refresh_from_db()
+    assert operation.state == OperationState.QUEUED
+    Operation.objects.filter(pk=operation.pk).update(wake_at=None)
+    run_operation(operation.pk, "w", Queue.CONTROL, plans)
+    operation.refresh_from_db()
+    assert operation.state == OperationState.SUCCEEDED
+
+    answers[:] = [True]
+    first = queued(admin, team, ("one",))
+    run_operation(first.pk, "w", Queue.CONTROL, plan(refused_once))
+    first.refresh_from_db()
+    assert first.state == OperationState.FAILED
 
 
 def test_a_fault_of_the_program_shows_no_traceback(admin: Actor, team: Team) -> None:

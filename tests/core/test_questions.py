@@ -194,6 +194,46 @@ def test_a_dry_run_shows_what_an_apply_would_change(
     assert objects["StatefulSet", "one-server"]["change"] == "same"
 
 
+def test_a_namespace_that_a_person_made_stays_as_it_is(
+    owner: Actor, cluster: Cluster, revision: Revision, bare_sandbox: RunningSandbox
+) -> None:
+    place = namespace()
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place}}
+    bare_sandbox.request("POST", "/api/v1/namespaces", body)
+    operation = diff(owner, revision_id=revision.pk, cluster_id=cluster.pk, namespace=place, name="one")
+    work_off(operation)
+    assert operation.result["asked"] is True
+    changes = {item["kind"]: item["change"] for item in operation.result["objects"]}
+    assert changes.pop("Namespace") == "same" and set(changes.values()) == {"new"}
+
+
+def test_a_refused_dry_run_shows_what_was_asked_for_and_nothing_else(
+    owner: Actor, team: Team, cluster: Cluster, revision: Revision
+) -> None:
+    """What the server fills in, and the order of what it answers, are no differences."""
+    place = namespace()
+    first = install(
+        owner, revision_id=revision.pk, cluster_id=cluster.pk, namespace=place, name="one", anyway=True
+    )
+    _until_applied(first)
+    spec = replace(StackSpec(), storage=StorageSpec(mode=StorageMode.SHARED))
+    changed = create_profile(owner, team_id=team.pk, name="changed", spec=spec)
+    operation = diff(
+        owner,
+        revision_id=changed.pk,
+        cluster_id=cluster.pk,
+        namespace=place,
+        name="one",
+        deployment_id=first.deployment_id,
+    )
+    work_off(operation)
+    (item,) = [item for item in operation.result["objects"] if item["kind"] == "StatefulSet"]
+    assert "updates to statefulset spec" in item["problem"]
+    differing = [line[1].strip(" -") for line in item["lines"] if line[0] in ("add", "del")]
+    assert "volumeClaimTemplates:" in differing and "claimName: one-models" in differing
+    assert not {"apiVersion: apps/v1", "kind: StatefulSet", "name: one-server"} & set(differing), differing
+
+
 def _until_applied(operation: Operation) -> None:
     for _ in range(10):
         operation.refresh_from_db()

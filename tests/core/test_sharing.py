@@ -236,11 +236,11 @@ def test_a_revision_goes_to_many_and_says_what_was_left_out(world: World):
         deployment_ids=[free.pk, busy.pk, foreign.pk, free.pk],
         reason="weekly",
     )
-    assert [operation.deployment_id for operation in batch.operations.all()] == [free.pk]
+    begun = [(each.deployment_id, each.request["revision"]) for each in batch.operations.all()]
+    assert begun == [(free.pk, newer.pk)]
     assert [entry["deployment"] for entry in batch.left_out] == [busy.pk]
-    free.refresh_from_db()
     foreign.refresh_from_db()
-    assert (free.revision, foreign.revision.profile.name) == (newer, "t")
+    assert foreign.revision.profile.name == "t"
     assert AuditEntry.objects.first().action == "profile.apply_to_many"
     with pytest.raises(InvalidInput):
         apply_to_many(world.owner, revision_id=newer.pk, deployment_ids=[])

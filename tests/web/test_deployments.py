@@ -306,7 +306,8 @@ def test_a_newer_revision_is_offered_compared_and_applied(
     upgrade = Operation.objects.get(kind=OperationKind.UPGRADE)
     deployment.refresh_from_db()
     assert answer["Location"] == f"/operations/{upgrade.pk}/"
-    assert deployment.revision == newer and upgrade.reason == "larger"
+    assert upgrade.request["revision"] == newer.pk and upgrade.reason == "larger"
+    assert deployment.revision.number == 1, "until the other one is applied"
     # a second one must wait for the first, and the page says for whom
     answer = signed_in.post(f"/deployments/{deployment.pk}/upgrade", {"revision": newer.pk})
     assert answer.status_code == 409 and "started by olga" in answer.content.decode()

@@ -140,7 +140,7 @@ def from_answer(
                 remedy="Ask whoever runs the cluster; the answer says which rule it is.",
                 **words,
             )
-        return errors.ClusterForbids(
+        return errors.RightMissing(
             "The cluster does not allow Pilothouse to do this.",
             remedy="Grant the missing right to the account that Pilothouse uses; deploy/rbac.yaml lists what it needs.",
             **words,
