@@ -46,9 +46,12 @@ def end_step(
     memory: dict[str, Any] | None = None,
     result: dict[str, Any] | None = None,
     advance: bool = False,
-    log: bool = True,
+    well: bool = False,
 ) -> None:
     """Write how a step ended (or that it waits), and what it leaves for later steps.
+
+    ``well`` says that it waits and nothing is wrong: failures before this are forgotten, so that those of
+    hours do not add up to the end of an operation.
 
     With ``advance`` the operation moves to the next step in the same transaction, so that a step is
     never done without the row knowing it.
@@ -57,7 +60,7 @@ def end_step(
     with transaction.atomic():
         operation = _touch(held)
         step = operation.steps.get(position=position)
-        if log and detail and step.detail != detail[:500]:
+        if detail and step.detail != detail[:500]:
             _log(operation.pk, step.name, detail, warning=state is StepState.FAILED, at=now)
         step.state = state
         step.detail = detail[:500]
@@ -69,6 +72,7 @@ def end_step(
             operation.result = {**operation.result, **result}
         if advance:
             operation.step = position + 1
+        if advance or well:
             operation.attempts = 0
         operation.save(update_fields=["memory", "result", "step", "attempts"])
         announce_operation(operation)

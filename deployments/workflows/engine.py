@@ -70,11 +70,13 @@ class Ask:
 
 @dataclass
 class Run:
-    """What a step gets to see."""
+    """What a step gets to see. A step sets ``moved_on`` where it got further than any try before it: then
+    the tries begin to be counted anew."""
 
     operation: Operation
     hold: Hold
     step: str
+    moved_on: bool = False
 
     @property
     def claim(self) -> Claim:
@@ -143,10 +145,11 @@ def _carry(hold: Hold, queue: Queue, plans: Plan) -> None:
 def _one_step(hold: Hold, operation: Operation, step: Step) -> bool:
     """Run one step; True where the operation may go on to the next one here."""
     claim, position = hold.claim, operation.step
+    run = Run(operation, hold, step.name)
     try:
         hold.check()
         progress.begin_step(claim, position)
-        outcome = step.run(Run(operation, hold, step.name))
+        outcome = step.run(run)
         hold.check()
     except Cancelled as asked:
         _cancel(hold, operation, step, str(asked))
@@ -155,7 +158,7 @@ def _one_step(hold: Hold, operation: Operation, step: Step) -> bool:
         transitions.park(hold.claim, seconds=0, waiting_for="", cause="its worker was stopped")
         return False
     except PilothouseError as error:
-        return _failed(hold, operation, step, error)
+        return _failed(run, step, error)
     except ClaimLost:
         raise
     except Exception:
@@ -166,10 +169,10 @@ def _one_step(hold: Hold, operation: Operation, step: Step) -> bool:
             remedy=f"The worker's log has the details under operation={operation.pk}.",
             retryable=False,
         )
-        return _failed(hold, operation, step, fault)
+        return _failed(run, step, fault)
     if isinstance(outcome, Wait):
         progress.end_step(
-            claim, position, StepState.WAITING, outcome.waiting_for, memory=outcome.memory, log=True
+            claim, position, StepState.WAITING, outcome.waiting_for, memory=outcome.memory, well=True
         )
         transitions.park(claim, seconds=max(outcome.seconds, 0.2), waiting_for=outcome.waiting_for)
         return False
@@ -189,9 +192,10 @@ def _one_step(hold: Hold, operation: Operation, step: Step) -> bool:
     return True
 
 
-def _failed(hold: Hold, operation: Operation, step: Step, error: PilothouseError) -> bool:
+def _failed(run: Run, step: Step, error: PilothouseError) -> bool:
     """Try again later, or end the operation with the error's sentence."""
-    attempt = operation.attempts + 1
+    hold, operation = run.hold, run.operation
+    attempt = 1 if run.moved_on else operation.attempts + 1
     if _again(operation, error) and attempt < step.attempts:
         pause = pause_before(attempt, error.retry_after)
         words = f"{error.sentence} Attempt {attempt + 1} of {step.attempts} in {pause:.0f} s."

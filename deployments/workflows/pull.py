@@ -25,6 +25,9 @@ from deployments.workflows.figures import figures
 from deployments.workflows.servers import ServerPod, ollama, server_pods
 
 FIGURES_EVERY = 0.5
+# So many bytes more than the try before are worth another round of tries: a line that breaks now and then
+# brings a model of hundreds of gigabytes in the end, one that brings nothing ends soon.
+MOVED_ON = 16 * 1024 * 1024
 RATES_KEPT = 60
 RATE_EVERY = 5.0
 
@@ -39,7 +42,7 @@ def pull(run: Run) -> Done | Wait:
     server = ollama(client, deployment, pod.name)
     model = request["model"]
     row = PullProgress.objects.get(operation=operation)
-    attempt = row.attempt + 1
+    attempt, before = row.attempt + 1, row.completed
     started = time.monotonic()
     tracker = PullTracker(
         started=started,
@@ -64,7 +67,9 @@ def pull(run: Run) -> Done | Wait:
         finally:
             events.close()  # type: ignore[attr-defined]
     except (ModelError, ClusterError) as error:
-        report.end(tracker.snapshot(time.monotonic()), "failed")
+        reached = tracker.snapshot(time.monotonic())
+        run.moved_on = reached.completed >= before + MOVED_ON
+        report.end(reached, "failed")
         if isinstance(error, ObjectMissing):
             return Wait(3, f"{pod.name} to come back")
         raise

@@ -34,7 +34,7 @@ from deployments.domain.states import OperationKind, OperationState, Queue
 from deployments.ledger import transitions
 from deployments.models import AuditEntry, Cluster, Deployment, Operation, PullProgress, Team
 from deployments.selectors.models import stored_models
-from deployments.workflows.engine import run_operation
+from deployments.workflows.engine import MAX_ATTEMPTS, run_operation
 from deployments.workflows.keeper import keeper
 from deployments.workflows.plans import PLANS
 from deployments.workflows.probe import probe
@@ -172,6 +172,22 @@ def test_a_cancelled_install_keeps_what_is_there_and_can_be_retried(
     world.clear_faults()
     again = work_off(retry(owner, operation_id=operation.pk))
     assert again.state == OperationState.SUCCEEDED, (again.failure, again.failure_answered)
+
+
+def test_a_line_that_breaks_again_and_again_brings_the_model_in_the_end(
+    owner: Actor, team: Team, cluster: Cluster, world: RunningSandbox
+) -> None:
+    world.request("PUT", "/sandbox/clock", {"speed": 5})
+    try:
+        # More often than a step is tried, were nothing gained meanwhile.
+        world.faults("drop", namespace="breaks", path="*pull*", after_bytes=600, times=MAX_ATTEMPTS + 2)
+        operation = work_off(begin(owner, team, cluster, StackSpec(), "breaks"))
+    finally:
+        world.clear_faults()
+        world.request("PUT", "/sandbox/clock", {"speed": 100})
+    assert operation.state == OperationState.SUCCEEDED, (operation.failure, operation.failure_answered)
+    pull = Operation.objects.get(kind=OperationKind.PULL)
+    assert pull.pull.attempt == MAX_ATTEMPTS + 3 and pull.pull.completed == pull.pull.total
 
 
 def test_a_worker_that_dies_in_the_middle_is_replaced_and_nothing_is_done_twice(

@@ -162,6 +162,30 @@ def test_a_retryable_failure_backs_off_and_ends_with_its_words(admin: Actor, tea
     assert operation.failure_retryable is True
 
 
+def test_failures_do_not_add_up_over_what_went_well_between_them(admin: Actor, team: Team) -> None:
+    busy = PilothouseError("The line is busy.", retryable=True)
+    answers: list[tuple[bool, Wait | Done | PilothouseError]] = [
+        *[(False, busy), (False, Wait(0, "more"))] * 3,
+        *[(True, busy)] * 3,
+        (False, Done()),
+    ]
+
+    def now_and_then(run: Run) -> Wait | Done:
+        run.moved_on, answer = answers.pop(0)
+        if isinstance(answer, PilothouseError):
+            raise answer
+        return answer
+
+    operation = queued(admin, team, ("one",))
+    plans = plan(now_and_then, attempts=2)
+    while answers:
+        Operation.objects.filter(pk=operation.pk).update(wake_at=None)
+        run_operation(operation.pk, "w", Queue.CONTROL, plans)
+        operation.refresh_from_db()
+        assert operation.state in (OperationState.QUEUED, OperationState.SUCCEEDED), operation.failure
+    assert operation.state == OperationState.SUCCEEDED
+
+
 def test_a_right_that_was_there_is_asked_for_again_and_one_that_never_was_is_not(
     admin: Actor, team: Team
 ) -> None:
