@@ -27,6 +27,11 @@ def runs(cells: Sequence[str]) -> list[tuple[str, str]]:
 
     The path is in units of one cell, one high. What is unknown stays empty: the ground is hatched.
     """
+    return _runs(tuple(cells))
+
+
+@lru_cache(maxsize=1024)  # a strip moves on once in a span, and every reader sees the same
+def _runs(cells: tuple[str, ...]) -> list[tuple[str, str]]:
     paths: dict[str, list[str]] = {}
     start = 0
     for kind, group in groupby(cells):

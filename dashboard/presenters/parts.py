@@ -114,7 +114,9 @@ def segments(parts: Sequence[tuple[str, float]]) -> list[tuple[str, float, float
     return placed
 
 
-@dataclass(frozen=True)
+@dataclass(
+    frozen=True, eq=False
+)  # columns are constants: compared as such, their words are not translated for it
 class Column:
     """A column of a table. ``sort`` is its key in the address ("" where it does not sort)."""
 

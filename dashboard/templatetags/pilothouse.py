@@ -369,11 +369,11 @@ def query_of(context: Context, **changes: str | None) -> str:
 @register.simple_tag(takes_context=True)
 def table_head(context: Context, columns: Sequence[parts.Column], sort: str = "") -> SafeString:
     """The head of a table; ``sort`` is the key now in force ("-started"). The address keeps it."""
-    return _table_head(tuple(columns), sort, query_of(context))
+    return _table_head(get_language() or "", tuple(columns), sort, query_of(context))
 
 
 @lru_cache(maxsize=512)
-def _table_head(columns: tuple[parts.Column, ...], sort: str, query: str) -> SafeString:
+def _table_head(language: str, columns: tuple[parts.Column, ...], sort: str, query: str) -> SafeString:
     cells = []
     for column in columns:
         current = bool(column.sort) and sort.removeprefix("-") == column.sort

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -19,8 +19,8 @@ from deployments.selectors import scope
 _VENDORS = ("nvidia.com/", "amd.com/")
 
 
-# Parsed Nodes that are remembered, by their whole text: most are the same from one page to the next.
-_REMEMBERED = 1024
+# What so many Nodes offer is remembered by their versions: most are the same from one page to the next.
+_REMEMBERED = 8192
 
 
 class NodeGpus(
@@ -53,31 +53,44 @@ class _Offer(NamedTuple):
     closed: bool
 
 
+class _Row(NamedTuple):
+    pk: int
+    cluster_id: int
+    cluster_name: str
+    name: str
+    uid: str
+    resource_version: str
+    asked: str | None
+
+
+_COLUMNS = ("pk", "cluster_id", "cluster__name", "name", "uid", "resource_version", "asked")
+_Version = tuple[int, str, str]
+_remembered: dict[_Version, tuple[_Offer, ...]] = {}
+
+
 def node_gpus(actor: Actor, cluster_id: int | None = None) -> list[NodeGpus]:
-    """What each node with GPUs has free, by cluster and node; one query."""
+    """What each node with GPUs has free, by cluster and node; one query, and one for the Nodes that have
+    changed since they were read here."""
     nodes = ClusterNode.objects.filter(cluster__in=scope.clusters(actor))
     if cluster_id is not None:
         nodes = nodes.filter(cluster_id=cluster_id)
-    # As text: a JSON field decodes slowly, and picking parts out of 500 Nodes in the database takes
-    # longer than reading them.
-    rows = nodes.annotate(node=Cast("data", TextField()), asked=Cast("requested", TextField()))
+    # As text: a JSON field decodes slowly.
+    read = nodes.annotate(asked=Cast("requested", TextField())).order_by().values_list(*_COLUMNS)
+    rows = sorted(map(_Row._make, read), key=itemgetter(2, 3))
+    offered = _offered(rows)
     found: list[NodeGpus] = []
-    # Sorted here: the database would carry each whole Node through its sorting.
-    for pk, cluster, name, node, asked in sorted(
-        rows.order_by().values_list("cluster_id", "cluster__name", "name", "node", "asked"),
-        key=itemgetter(1, 2),
-    ):
-        offers = _offers(node)
+    for row in rows:
+        offers = offered[row.pk]
         if not offers:
             continue
-        sums: dict[str, int] | None = None if asked is None else orjson.loads(asked)
+        sums: dict[str, int] | None = None if row.asked is None else orjson.loads(row.asked)
         for offer in offers:
             requested = None if sums is None else _count(sums.get(offer.resource, 0))
             found.append(
                 NodeGpus(
-                    cluster_id=pk,
-                    cluster_name=cluster,
-                    node=name,
+                    cluster_id=row.cluster_id,
+                    cluster_name=row.cluster_name,
+                    node=row.name,
                     resource=offer.resource,
                     product=offer.product,
                     capacity=offer.capacity,
@@ -91,7 +104,27 @@ def node_gpus(actor: Actor, cluster_id: int | None = None) -> list[NodeGpus]:
     return found
 
 
-@lru_cache(maxsize=_REMEMBERED)
+def _offered(rows: Sequence[_Row]) -> dict[int, tuple[_Offer, ...]]:
+    """What each of these nodes offers. A whole Node is read once for each of its versions."""
+    found: dict[int, tuple[_Offer, ...]] = {}
+    unknown = []
+    for row in rows:
+        offers = _remembered.get((row.pk, row.uid, row.resource_version))
+        if offers is None:
+            unknown.append(row.pk)
+        else:
+            found[row.pk] = offers
+    if unknown:
+        if len(_remembered) + len(unknown) > _REMEMBERED:
+            _remembered.clear()
+        several = ClusterNode.objects.filter(pk__in=unknown).annotate(node=Cast("data", TextField()))
+        # One that has gone meanwhile offers nothing.
+        found |= dict.fromkeys(unknown, ())
+        for pk, uid, version, node in several.order_by().values_list("pk", "uid", "resource_version", "node"):
+            found[pk] = _remembered[pk, uid, version] = _offers(node)
+    return found
+
+
 def _offers(node: str) -> tuple[_Offer, ...]:
     """What a Node, as JSON, offers."""
     if not any(vendor in node for vendor in _VENDORS):

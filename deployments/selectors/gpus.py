@@ -7,12 +7,13 @@ are in ``deployments.selectors.gpu_charts``, what nodes have free in ``gpu_nodes
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import BooleanField, Count, ExpressionWrapper, F, Q, QuerySet, Sum
 
 from deployments.domain.actors import Actor
 from deployments.domain.errors import NotFound
@@ -248,9 +249,10 @@ def products(actor: Actor, now: datetime) -> list[str]:
 
 
 def rows(actor: Actor, page: QuerySet[GpuDevice], now: datetime) -> list[GpuRow]:
-    """Devices as a page shows them; two queries, one of them for the clusters that do not tell who uses
-    what."""
+    """Devices as a page shows them; a query, and one for the clusters that do not tell who uses what."""
     found = [dict(zip(_SHOWN, values, strict=True)) for values in page.values_list(*_SHOWN)]
+    if not found:
+        return []
     mute = set(
         GpuSampling.objects.filter(
             cluster_id__in={device["cluster_id"] for device in found}, no_data=NoData.NO_PODS
@@ -259,39 +261,69 @@ def rows(actor: Actor, page: QuerySet[GpuDevice], now: datetime) -> list[GpuRow]
     return [_row(actor, device, device["cluster_id"] in mute, now) for device in found]
 
 
+_TOTALLED = (
+    *("product", "current", "all_devices", "all_held", "all_errors", "all_measured", "all_utilisation"),
+    *("all_used", "all_memory", "all_power"),
+)
+
+
+class _Totalled(NamedTuple):
+    """Sums over the devices of one product, those with figures of now apart from the others."""
+
+    product: str
+    current: bool
+    devices: int
+    held: int
+    errors: int
+    measured: int
+    utilisation: float | None
+    used: int | None
+    memory: int | None
+    power: float | None
+
+
 def totals(found: QuerySet[GpuDevice], now: datetime) -> GpuTotals:
     """Sums over :func:`devices`; one query, which also counts them for a paginator and tells what they
     are, since each of these takes as long as the others."""
-    current = Q(sampled_at__gte=now - STALE_AFTER)
-    held = ~Q(pod_name="")
-    rows: Any = list(
+    current = ExpressionWrapper(Q(sampled_at__gte=now - STALE_AFTER), output_field=BooleanField())
+    rows = list(
         found.order_by()
-        .values("product")
+        .values("product", current=current)
         .annotate(
             # Named apart from the columns: an aggregate called as a column hides it from those after it.
             all_devices=Count("pk"),
-            all_busy=Count("pk", filter=held),
-            all_idle=Count("pk", filter=current & ~held),
+            all_held=Count("pk", filter=~Q(pod_name="")),
             all_errors=Count("pk", filter=~Q(error="")),
-            all_stale=Count("pk", filter=~current),
-            all_measured=Count("utilisation", filter=current),
-            all_utilisation=Sum("utilisation", filter=current),
-            all_memory_used=Sum("memory_used", filter=current),
-            all_memory_total=Sum("memory_total", filter=current & Q(memory_used__isnull=False)),
-            all_power=Sum("power", filter=current),
+            all_measured=Count("utilisation"),
+            all_utilisation=Sum("utilisation"),
+            all_used=Sum("memory_used"),
+            all_memory=Sum("memory_total", filter=Q(memory_used__isnull=False)),
+            all_power=Sum("power"),
         )
+        .values_list(*_TOTALLED)
     )
+    every = [_Totalled(*row) for row in rows]
+    now_known = [row for row in every if row.current]
 
-    def whole(name: str) -> Any:
-        known = [row[f"all_{name}"] for row in rows if row[f"all_{name}"] is not None]
+    def whole(figures: Iterable[Any]) -> Any:
+        known = [figure for figure in figures if figure is not None]
         return sum(known) if known else None
 
-    measured, utilisation = whole("measured"), whole("utilisation")
+    measured, utilisation = (
+        sum(row.measured for row in now_known),
+        whole(row.utilisation for row in now_known),
+    )
     return GpuTotals(
-        **{name: whole(name) or 0 for name in ("devices", "busy", "idle", "errors", "stale")},
-        **{name: whole(name) for name in ("memory_used", "memory_total", "power")},
+        devices=sum(row.devices for row in every),
+        busy=sum(row.held for row in every),
+        idle=sum(row.devices - row.held for row in now_known),
+        errors=sum(row.errors for row in every),
+        stale=sum(row.devices for row in every if not row.current),
         utilisation=utilisation / measured if measured else None,
-        products=tuple(sorted(row["product"] for row in rows if row["product"])),
+        memory_used=whole(row.used for row in now_known),
+        memory_total=whole(row.memory for row in now_known),
+        power=whole(row.power for row in now_known),
+        products=tuple(sorted({row.product for row in every if row.product})),
     )
 
 

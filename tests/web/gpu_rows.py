@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from django.utils import timezone
 
@@ -90,7 +91,7 @@ def node(cluster: Cluster, name: str, gpus: int = 4, requested: int | None = 0, 
     return ClusterNode.objects.create(
         cluster=cluster,
         name=name,
-        uid=name,
+        uid=str(uuid4()),
         data={**given, **data},
         resource_version="1",
         changed_at=now,
