@@ -56,11 +56,11 @@ def gpus(request: HttpRequest) -> HttpResponse:
     narrowed = any((wanted.node, wanted.product, wanted.state, wanted.text))
     back = max(span, LOOK_BACK, key=lambda each: each.length)
     found = selector.devices(who, wanted, now, back.length)
-    sums = selector.totals(found, now)
+    sums = selector.totals(who, wanted, now, back.length)
     page = _page(found, sums.devices, query.get("page"))
     rows = selector.rows(who, found[max(0, page.start_index() - 1) : page.end_index()], now)
     lost: list[selector.GpuRow] = []
-    if wanted.state != "gone":
+    if wanted.state != "gone" and sums.gone != 0:
         missing = selector.devices(who, replace(wanted, state="gone", sort="-seen"), now, back.length)
         lost = selector.rows(who, missing[: GONE_SHOWN + 1], now)
     clusters = selector.cluster_gpus(who, now)

@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from django.db.models import BooleanField, Count, ExpressionWrapper, F, Q, QuerySet, Sum
+from django.db.models import BooleanField, Count, ExpressionWrapper, F, Q, QuerySet, Sum, Value
+from django.db.models.expressions import Combinable
 
 from deployments.domain.actors import Actor
 from deployments.domain.errors import NotFound
@@ -121,7 +122,7 @@ class GpuTotals:
     """Sums over a list of devices. Means and sums are of fresh figures only; None where there is none.
 
     ``idle`` ones are known to be free: they are measured, and no pod holds them. ``products`` are what
-    the devices are, by name.
+    the devices are, by name. ``gone`` are there no more; None where the list is narrowed to a state.
     """
 
     devices: int
@@ -134,6 +135,7 @@ class GpuTotals:
     memory_total: int | None
     power: float | None
     products: tuple[str, ...]
+    gone: int | None
 
 
 @dataclass(frozen=True)
@@ -170,10 +172,24 @@ def devices(
 ) -> QuerySet[GpuDevice]:
     """The devices that the caller may see, for a paginator; make :func:`rows` of a page of them. With
     the state "gone" those that were there within the time ``back`` and are there no more."""
+    found = _narrowed(actor, wanted)
     if wanted.state == "gone":
-        found = visible(actor).filter(_gone(now), sampled_at__gte=now - max(back, SHOWN_FOR))
+        found = found.filter(_gone(now), sampled_at__gte=now - max(back, SHOWN_FOR))
     else:
-        found = visible(actor).filter(_there(now))
+        found = found.filter(_there(now))
+    if wanted.state:
+        found = found.filter(_state(wanted.state, now))
+    down = wanted.sort.startswith("-")
+    order = [
+        F(name).desc(nulls_last=True) if down else F(name).asc(nulls_last=True)
+        for name in SORTS.get(wanted.sort.removeprefix("-"), SORTS["node"])
+    ]
+    return found.order_by(*order, "cluster__name", "node", "index", "pk")
+
+
+def _narrowed(actor: Actor, wanted: GpuFilter) -> QuerySet[GpuDevice]:
+    """By everything but their state."""
+    found = visible(actor)
     if wanted.cluster:
         found = found.filter(cluster_id=wanted.cluster)
     if wanted.node:
@@ -184,8 +200,6 @@ def devices(
         found = found.filter(vendor=wanted.vendor)
     if wanted.product:
         found = found.filter(product=wanted.product)
-    if wanted.state:
-        found = found.filter(_state(wanted.state, now))
     if wanted.text:
         found = found.filter(
             Q(node__icontains=wanted.text)
@@ -193,12 +207,7 @@ def devices(
             | Q(key__icontains=wanted.text)
             | Q(deployment__in=scope.deployments(actor).filter(name__icontains=wanted.text))
         )
-    down = wanted.sort.startswith("-")
-    order = [
-        F(name).desc(nulls_last=True) if down else F(name).asc(nulls_last=True)
-        for name in SORTS.get(wanted.sort.removeprefix("-"), SORTS["node"])
-    ]
-    return found.order_by(*order, "cluster__name", "node", "index", "pk")
+    return found
 
 
 def _there(now: datetime) -> Q:
@@ -262,7 +271,16 @@ def rows(actor: Actor, page: QuerySet[GpuDevice], now: datetime) -> list[GpuRow]
 
 
 _TOTALLED = (
-    *("product", "current", "all_devices", "all_held", "all_errors", "all_measured", "all_utilisation"),
+    *(
+        "product",
+        "there",
+        "current",
+        "all_devices",
+        "all_held",
+        "all_errors",
+        "all_measured",
+        "all_utilisation",
+    ),
     *("all_used", "all_memory", "all_power"),
 )
 
@@ -271,6 +289,7 @@ class _Totalled(NamedTuple):
     """Sums over the devices of one product, those with figures of now apart from the others."""
 
     product: str
+    there: bool
     current: bool
     devices: int
     held: int
@@ -282,13 +301,17 @@ class _Totalled(NamedTuple):
     power: float | None
 
 
-def totals(found: QuerySet[GpuDevice], now: datetime) -> GpuTotals:
-    """Sums over :func:`devices`; one query, which also counts them for a paginator and tells what they
-    are, since each of these takes as long as the others."""
-    current = ExpressionWrapper(Q(sampled_at__gte=now - STALE_AFTER), output_field=BooleanField())
-    rows = list(
+def totals(actor: Actor, wanted: GpuFilter, now: datetime, back: timedelta = SHOWN_FOR) -> GpuTotals:
+    """Sums over :func:`devices`; one query, which also counts them for a paginator, tells what they are and
+    how many are gone, since each of these takes as long as the others."""
+    there: Combinable = _is(_there(now))
+    if wanted.state:
+        found, there = devices(actor, wanted, now, back), Value(True, output_field=BooleanField())
+    else:
+        found = _narrowed(actor, wanted).filter(sampled_at__gte=now - max(back, SHOWN_FOR))
+    rows = (
         found.order_by()
-        .values("product", current=current)
+        .values("product", there=there, current=_is(Q(sampled_at__gte=now - STALE_AFTER)))
         .annotate(
             # Named apart from the columns: an aggregate called as a column hides it from those after it.
             all_devices=Count("pk"),
@@ -302,7 +325,8 @@ def totals(found: QuerySet[GpuDevice], now: datetime) -> GpuTotals:
         )
         .values_list(*_TOTALLED)
     )
-    every = [_Totalled(*row) for row in rows]
+    known = [_Totalled(*row) for row in rows]
+    every = [row for row in known if row.there]
     now_known = [row for row in every if row.current]
 
     def whole(figures: Iterable[Any]) -> Any:
@@ -324,7 +348,12 @@ def totals(found: QuerySet[GpuDevice], now: datetime) -> GpuTotals:
         memory_total=whole(row.memory for row in now_known),
         power=whole(row.power for row in now_known),
         products=tuple(sorted({row.product for row in every if row.product})),
+        gone=None if wanted.state else sum(row.devices for row in known if not row.there),
     )
+
+
+def _is(condition: Q) -> Combinable:
+    return ExpressionWrapper(condition, output_field=BooleanField())
 
 
 def cluster_gpus(actor: Actor, now: datetime, cluster_id: int | None = None) -> list[ClusterGpus]:

@@ -259,7 +259,8 @@ def test_a_device_is_gone_with_its_node_or_when_its_exporter_drops_it(
     assert held.until == START + timedelta(seconds=15), "its last figures end what held it"
     listed = selector.devices(admin, selector.GpuFilter(), later)
     assert sorted(listed.values_list("key", flat=True)) == ["GPU-1", "GPU-2"]
-    assert selector.totals(listed, later).devices == 2
+    sums = selector.totals(admin, selector.GpuFilter(), later)
+    assert (sums.devices, sums.gone) == (2, 2)
     lost = selector.devices(admin, selector.GpuFilter(state="gone"), later)
     shown = selector.rows(admin, lost, later)
     assert [(row.index, row.gone, row.fresh, row.pods) for row in shown] == [

@@ -232,7 +232,7 @@ def test_figures_grow_old_and_are_not_zero(cluster: Cluster, shared: RunningSand
     assert known.sampled_at is not None and known.sampled_at <= now < later and not known.fresh
     row, *_ = gpus.rows(admin, gpus.devices(admin, gpus.GpuFilter(), later), later)
     assert not row.fresh and row.memory_used and row.sampled_at <= now
-    sums = gpus.totals(gpus.devices(admin, gpus.GpuFilter(), later), later)
+    sums = gpus.totals(admin, gpus.GpuFilter(), later)
     assert (sums.devices, sums.stale, sums.memory_used, sums.utilisation) == (6, 6, None, None)
     assert GpuSeries.objects.count() == 6, "a round without figures leaves a gap"
 

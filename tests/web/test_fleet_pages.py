@@ -8,6 +8,7 @@ from django.test import Client
 from benchmarks import teams
 from benchmarks.fleet_rows import fill
 from benchmarks.pages import addresses, ask, baseline
+from deployments.domain.gpus import Gone
 from deployments.domain.states import Health, SiteRole
 from deployments.models import Cluster, Deployment, GpuDevice, Team, User
 from sandbox.scale import Size
@@ -36,6 +37,8 @@ def test_queries_do_not_grow_with_the_fleet(client: Client) -> None:
     # Questions of which there is nothing to show are not asked.
     Cluster.objects.filter(pk=first.pk).update(last_error="It does not answer.")
     Deployment.objects.filter(pk=Deployment.objects.earliest("pk").pk).update(health=Health.FAILED)
+    lost = GpuDevice.objects.filter(deployment=None).earliest("pk")
+    GpuDevice.objects.filter(pk=lost.pk).update(gone=Gone.REPORT)
     small = queries(client)
     fill(rows.cluster("second"), revision, LARGER, prefix="b-")
     assert Deployment.objects.count() > 5 * len(few)
