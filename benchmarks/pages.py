@@ -91,6 +91,7 @@ def _rows(options: argparse.Namespace) -> tuple[int, int]:
     from benchmarks.fleet_rows import fill
     from deployments.commands.profiles import create_profile
     from deployments.domain.actors import PILOTHOUSE
+    from deployments.domain.gpus import Gone
     from deployments.domain.spec import StackSpec
     from deployments.models import Cluster, GpuDevice, Team
     from sandbox.scale import Size
@@ -102,6 +103,16 @@ def _rows(options: argparse.Namespace) -> tuple[int, int]:
     )
     size = Size(options.nodes, options.pods, options.gpus, 0, 1, options.labelled)
     fill(cluster, revision, size)
+    # Pages leave out a question of which there is nothing to show: here is something of each.
+    Cluster.objects.create(
+        name="silent",
+        server="https://127.0.0.1:6444",
+        credential=b"",
+        credential_kind="token",
+        last_error="It does not answer.",
+    )
+    lost = GpuDevice.objects.filter(deployment=None).earliest("pk")
+    GpuDevice.objects.filter(pk=lost.pk).update(gone=Gone.REPORT)
     device = GpuDevice.objects.exclude(deployment=None).first()
     if device is None or device.deployment_id is None:
         sys.exit("no deployment of this fleet holds a GPU: take more of them")

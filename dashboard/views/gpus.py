@@ -58,12 +58,12 @@ def gpus(request: HttpRequest) -> HttpResponse:
     found = selector.devices(who, wanted, now, back.length)
     sums = selector.totals(who, wanted, now, back.length)
     page = _page(found, sums.devices, query.get("page"))
-    rows = selector.rows(who, found[max(0, page.start_index() - 1) : page.end_index()], now)
+    clusters = selector.cluster_gpus(who, now)
+    rows = selector.rows(who, found[max(0, page.start_index() - 1) : page.end_index()], now, clusters)
     lost: list[selector.GpuRow] = []
     if wanted.state != "gone" and sums.gone != 0:
         missing = selector.devices(who, replace(wanted, state="gone", sort="-seen"), now, back.length)
-        lost = selector.rows(who, missing[: GONE_SHOWN + 1], now)
-    clusters = selector.cluster_gpus(who, now)
+        lost = selector.rows(who, missing[: GONE_SHOWN + 1], now, clusters)
     shown = [each for each in clusters if wanted.cluster in (None, each.cluster.pk)]
     cells = gpu_charts.strips([row.id for row in rows], span.start(now), now, span.cells)
     products = selector.products(who, now) if narrowed or wanted.cluster else list(sums.products)

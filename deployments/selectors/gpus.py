@@ -257,16 +257,21 @@ def products(actor: Actor, now: datetime) -> list[str]:
     return list(found.values_list("product", flat=True).distinct())
 
 
-def rows(actor: Actor, page: QuerySet[GpuDevice], now: datetime) -> list[GpuRow]:
-    """Devices as a page shows them; a query, and one for the clusters that do not tell who uses what."""
+def rows(
+    actor: Actor, page: QuerySet[GpuDevice], now: datetime, known: Iterable[ClusterGpus] | None = None
+) -> list[GpuRow]:
+    """Devices as a page shows them; a query, and one for the clusters that do not tell who uses what, unless
+    they are ``known``."""
     found = [dict(zip(_SHOWN, values, strict=True)) for values in page.values_list(*_SHOWN)]
     if not found:
         return []
-    mute = set(
-        GpuSampling.objects.filter(
+    if known is None:
+        silent = GpuSampling.objects.filter(
             cluster_id__in={device["cluster_id"] for device in found}, no_data=NoData.NO_PODS
-        ).values_list("cluster_id", flat=True)
-    )
+        )
+        mute = set(silent.values_list("cluster_id", flat=True))
+    else:
+        mute = {each.cluster.pk for each in known if each.why and each.why.reason is NoData.NO_PODS}
     return [_row(actor, device, device["cluster_id"] in mute, now) for device in found]
 
 
