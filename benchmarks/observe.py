@@ -66,6 +66,18 @@ def committed(cluster: int, expected: int) -> bool:
     return ObservedObject.objects.filter(cluster_id=cluster, kind="Pod").count() >= expected
 
 
+def unchanged(cluster: int, seconds: float) -> bool:
+    """Whether nothing was written about the deployments for so long: whatever came in has been judged."""
+    from django.db.models import Sum
+
+    from deployments.models import Deployment
+
+    rows = Deployment.objects.filter(cluster_id=cluster)
+    before = rows.aggregate(Sum("version"))
+    time.sleep(seconds)
+    return bool(rows.aggregate(Sum("version")) == before)
+
+
 def take_in(running: Programs, cluster: int, expected: int) -> tuple[Taken, subprocess.Popen[bytes]]:
     """One observer from nothing; it goes on running."""
     forget()
@@ -107,7 +119,7 @@ def follow(
 ) -> None:
     """Processor time of the observer, and of the practice cluster, while pods change."""
     _, observer = take_in(running, cluster, expected)
-    time.sleep(3)
+    until("end of the first judgements", lambda: unchanged(cluster, 3.0), 120)
     quiet = processor(observer.pid)
     time.sleep(5)
     quiet = (processor(observer.pid) - quiet) / 5

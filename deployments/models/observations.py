@@ -12,8 +12,12 @@ class ObservedObject(models.Model):
     """One object as it was last seen. ``data`` holds what the pages and the health function read,
     not the whole object; ``resource_version`` is an opaque string of the API server."""
 
-    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="observed")
-    deployment = models.ForeignKey(Deployment, null=True, on_delete=models.CASCADE, related_name="observed")
+    # Rows are found by the unique place and by (deployment, kind), which begin with these: indexes of their
+    # own would be written with each of thousands of rows and never be read.
+    cluster = models.ForeignKey(Cluster, on_delete=models.CASCADE, related_name="observed", db_index=False)
+    deployment = models.ForeignKey(
+        Deployment, null=True, on_delete=models.CASCADE, related_name="observed", db_index=False
+    )
     kind = models.CharField(max_length=40)
     namespace = models.CharField(max_length=63, blank=True)
     name = models.CharField(max_length=253)

@@ -114,8 +114,11 @@ class Intake:
             self._backlog.put(Gone(self._cluster_id, self._lease, scope.kind.kind, *place))
 
     def _scope(self, scope: Scope) -> dict[Place, _Known]:
-        with self._lock:
-            return self._known.setdefault(scope, {})
+        known = self._known.get(scope)
+        if known is None:
+            with self._lock:
+                known = self._known.setdefault(scope, {})
+        return known
 
 
 def _place(meta: Raw) -> Place:

@@ -18,6 +18,7 @@ CHUNK = 500  # primary keys in one statement
 KEPT_EVENTS = 200  # of one deployment, and of the nodes of one cluster
 NODE = "Node"
 EVENT = "Event"
+CLAIMS_AND_SETS = ("PersistentVolumeClaim", "StatefulSet")
 _PLACE = ("cluster", "kind", "namespace", "name")
 _COLUMNS = (
     "cluster",
@@ -136,9 +137,9 @@ def _upsert(cluster_id: int, seen: list[Kept], now: datetime, touched: Touched) 
     )
     if left:
         _delete_named(cluster_id, left, now, touched)
-    changed = {deployment_id for _, deployment_id in rows if deployment_id is not None}
+    # A claim may be seen before its set is noted; the set's own status changes after that.
+    changed = {owner for one, owner in rows if owner is not None and one.kind in CLAIMS_AND_SETS}
     if changed:
-        # Of all objects that changed, not only of claims: a claim may be seen before its set is noted.
         record_claims(changed)
     events = {deployment_id for one, deployment_id in rows if one.kind == EVENT}
     if events:

@@ -31,7 +31,8 @@ SPACING = 0.2  # seconds from one transaction to the next
 # Changes in one transaction: a large cluster's first list goes through at this many five times a second,
 # and others who want to write wait for no more than this many.
 MOST = 1_200
-BUSY = 500  # changes that wait: more come than are written
+BUSY = 500  # changes that were written at once or wait: a list comes in
+LONGEST_UNJUDGED = 5.0  # seconds
 JUDGED_AT_ONCE = 200
 # A cluster that answers is written down again after so long, even if nothing else changed.
 SEEN_AGAIN = timedelta(seconds=10)
@@ -53,6 +54,7 @@ class Writer:
         self._to_wake: set[int] = set()
         self._woken: dict[int, float] = {}
         self._unjudged: set[int] = set()
+        self._judged_at = time.monotonic()
         self._latest: set[int] = set()
         self._inventory: dict[int, float] = {}
         self._untold: set[int] = set()
@@ -96,7 +98,7 @@ class Writer:
         try:
             with transaction.atomic():
                 self._write(changes, now)
-                judged = self._judge(now)
+                judged = self._judge(now, len(changes))
         except DatabaseError:
             self._backlog.give_back(changes)
             raise
@@ -159,11 +161,13 @@ class Writer:
         if touched.inventory:
             self._untold.add(cluster_id)
 
-    def _judge(self, now: datetime) -> set[int]:
+    def _judge(self, now: datetime, written: int) -> set[int]:
         """Judge the deployments that have changed, the latest first, and tell the pages. While a large
-        cluster's first list comes in that waits: most of it would be judged again and again."""
+        cluster's first list comes in that waits a while: most of it would be judged again and again."""
         judged: set[int] = set()
-        if len(self._backlog) < BUSY:
+        calm = written + len(self._backlog) < BUSY
+        if calm or time.monotonic() - self._judged_at > LONGEST_UNJUDGED:
+            self._judged_at = time.monotonic()
             older = itertools.chain(self._latest, self._unjudged - self._latest)
             judged = set(itertools.islice(older, JUDGED_AT_ONCE))
         same = (judged | self._latest) - reassess_all(judged, now)
