@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Q
 
 from deployments.models import ClusterNode, ObservedObject, OwnedObject
 from deployments.observer import bulk, noderows
@@ -15,6 +17,7 @@ from deployments.observer.reading import Kept
 from deployments.observer.scopes import Scope
 
 CHUNK = 500  # primary keys in one statement
+PLACES = 100  # kinds and namespaces in one question
 KEPT_EVENTS = 200  # of one deployment, and of the nodes of one cluster
 NODE = "Node"
 EVENT = "Event"
@@ -49,8 +52,8 @@ class Touched:
 
 
 def write_objects(cluster_id: int, changes: Sequence[Change], now: datetime) -> Touched:
-    """Write objects in the order in which they were seen, with a number of queries that does not grow
-    with theirs."""
+    """Write objects in the order in which they were seen, with a number of queries that hardly
+    grows with theirs."""
     touched = Touched()
     run: list[Kept] = []
     gone: list[Gone] = []
@@ -98,8 +101,8 @@ def _upsert(cluster_id: int, seen: list[Kept], now: datetime, touched: Touched) 
     owners = Owners(cluster_id, others)
     before = {
         (kind, namespace, name): (uid, version, owner)
-        for kind, namespace, name, uid, version, owner in _named(cluster_id, others).values_list(
-            "kind", "namespace", "name", "uid", "resource_version", "deployment_id"
+        for kind, namespace, name, uid, version, owner in _named(
+            cluster_id, others, "kind", "namespace", "name", "uid", "resource_version", "deployment_id"
         )
     }
     rows: list[tuple[Kept, int | None]] = []
@@ -146,14 +149,18 @@ def _upsert(cluster_id: int, seen: list[Kept], now: datetime, touched: Touched) 
         _keep_newest_events(cluster_id, events)
 
 
-def _named(cluster_id: int, which: Collection[Kept | Gone]) -> QuerySet[ObservedObject]:
-    """The rows of these objects, and perhaps a few more with the same names: served by the index."""
-    return ObservedObject.objects.filter(
-        cluster_id=cluster_id,
-        kind__in={one.kind for one in which},
-        namespace__in={one.namespace for one in which},
-        name__in={one.name for one in which},
-    )
+def _named(cluster_id: int, which: Collection[Kept | Gone], *columns: str) -> Iterator[tuple[Any, ...]]:
+    """What is stored of these objects; a query for each PLACES kinds and namespaces. Asked for all
+    namespaces and all names at once, a database would look for each of the names in each of the namespaces."""
+    names: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for one in which:
+        names[one.kind, one.namespace].add(one.name)
+    places = list(names.items())
+    for start in range(0, len(places), PLACES):
+        some = Q()
+        for (kind, namespace), several in places[start : start + PLACES]:
+            some |= Q(kind=kind, namespace=namespace, name__in=several)
+        yield from ObservedObject.objects.filter(some, cluster_id=cluster_id).values_list(*columns)
 
 
 def _keep_newest_events(cluster_id: int, owners: set[int | None]) -> None:
@@ -176,8 +183,7 @@ def _delete_named(cluster_id: int, which: Collection[Kept | Gone], now: datetime
         touched.inventory |= bool(
             ClusterNode.objects.filter(cluster_id=cluster_id, name__in=nodes).delete()[0]
         )
-    rows = _named(cluster_id, which).values_list("pk", "kind", "namespace", "name")
-    _delete([pk for pk, *place in rows if tuple(place) in places], now, touched)
+    _delete([pk for (pk,) in _named(cluster_id, which, "pk")], now, touched)
 
 
 def _sweep(
