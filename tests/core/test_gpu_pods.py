@@ -227,6 +227,20 @@ def test_sparklines_follow_pods_too(deployment: Deployment) -> None:
     assert gpu_sparks.deployment_sparklines([deployment.pk + 1], START, end) == {}
 
 
+def test_a_sparkline_has_only_what_was_while_a_pod_held_the_device(deployment: Deployment) -> None:
+    for minute in range(60):
+        pod = OURS if 20 <= minute < 40 else ""
+        store(deployment, START + minute * MINUTE, reading(0, 70.0 if pod else 5.0, pod))
+    end = START + timedelta(hours=1)
+    roll_up(end + MINUTE)
+    spark = gpu_sparks.deployment_sparklines([deployment.pk], START, end)
+    assert spark[deployment.pk] == [None, None, 70.0, 70.0, None, None]
+    assert all(
+        70.0 not in line
+        for line in gpu_sparks.deployment_sparklines([deployment.pk], end, end + MINUTE).values()
+    )
+
+
 # Devices that are there no more -------------------------------------------------------------------
 def node(cluster: Cluster, name: str) -> ClusterNode:
     return ClusterNode.objects.create(

@@ -18,6 +18,7 @@ from deployments.domain.gpu_series import (
     Spread,
     Unpackable,
     highest,
+    means,
     pack_mark,
     pack_part,
     pack_rolled,
@@ -80,6 +81,8 @@ def test_a_pods_part_of_a_roll_up_byte_by_byte() -> None:
     assert stored.parts == {287: {258: (287, 8, 0, 20, 40), 7: None}}
     assert stored_values(Resolution.FIVE_MINUTES, packed, Figure.POWER).parts == {287: {258: None, 7: None}}
     assert highest(Resolution.FIVE_MINUTES, packed, Figure.UTILISATION) == ([(287, 200)], 0xFF)
+    assert means(packed, Figure.UTILISATION) == ([(287, 20, 100)], 0xFF, True)
+    assert means(packed, Figure.UTILISATION, 288) == ([], 0xFF, True)
     # Of a part that is cut nothing is read, and of one of another length nothing either.
     cut = stored_values(Resolution.FIVE_MINUTES, packed[:20], Figure.UTILISATION)
     assert (cut.rows, cut.parts) == ([], {}) and cut.cut
@@ -108,6 +111,10 @@ def test_the_largest_values_are_those_that_are_read_with_the_others(figure: Figu
     packed = HEADER + pack_rolled(rolled)
     stored = stored_values(Resolution.HOUR, packed, figure).rows
     assert highest(Resolution.HOUR, packed, figure)[0] == [(3, stored[0][4])]
+    found, _none, parted = means(packed, figure)
+    assert found == [(3, 2, stored[0][3])] and not parted
+    with pytest.raises(Unpackable):
+        means(b"\x02" + packed[1:], figure)
 
 
 def test_what_does_not_fit_is_the_largest_that_does() -> None:

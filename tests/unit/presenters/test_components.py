@@ -14,8 +14,11 @@ from django.core.paginator import Paginator
 from django.template import engines
 from django.test import RequestFactory
 from django.utils import translation
+from django.utils.safestring import mark_safe
+from django.utils.translation import gettext_lazy
 
 from dashboard.presenters import parts
+from dashboard.presenters.states import Look
 from dashboard.presenters.words import words
 
 STATIC = Path(settings.BASE_DIR) / "dashboard" / "static"
@@ -84,6 +87,31 @@ def test_a_filter_that_is_on_leads_to_the_list_without_it() -> None:
         '{% filter_chip "State" "state" choices %}', "?state=failed&q=r1", choices=[("failed", "Failed")]
     )
     assert 'href="?q=r1"' in html and "Failed" in html
+
+
+def test_a_row_that_was_rendered_before_is_in_each_readers_language_and_never_markup() -> None:
+    look = Look(gettext_lazy("Failed"), "failed", "failed")
+    item = {
+        "look": look,
+        "href": "/x/?a=1&b=2",
+        "context": "t · c",
+        "since": None,
+        "action": "",
+        "action_href": "",
+    }
+
+    def row(name: str) -> str:
+        return render("{% load rows %}{% attention_row item %}", item=item | {"name": name, "sentence": name})
+
+    with translation.override("zh-hans"):
+        chinese = row("<b>r1</b>")
+    with translation.override("en"):
+        english = row("<b>r1</b>")
+    assert "Failed" in english and "Failed" not in chinese and "失败" in chinese
+    for html in (chinese, english):
+        assert html.count("&lt;b&gt;r1&lt;/b&gt;") == 2 and 'href="/x/?a=1&amp;b=2"' in html
+    trusted = row(mark_safe("<b>r1</b>"))
+    assert trusted.count("<b>r1</b>") == 2 and row("<b>r1</b>").count("&lt;b&gt;") == 2
 
 
 def test_late_figures_say_so() -> None:

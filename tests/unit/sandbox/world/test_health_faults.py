@@ -247,6 +247,12 @@ def test_a_node_that_is_lost_and_comes_back(cluster: RunningSandbox) -> None:
     until("collected pod", lambda: pod(cluster, name) is None)
     cluster.clear_faults()
     assert (node(cluster, where) or {})["status"]["addresses"] == address
+    # It came back empty: whoever begins there has to fetch his image anew.
+    cluster.faults("image_pull_error", node=where)
+    late = f"h{next(_number)}"
+    body = {"metadata": {"name": late}, "spec": {"nodeName": where, "containers": [container()]}}
+    assert cluster.request("POST", PODS, body)[0] == 201
+    until("failed pull", lambda: waiting(cluster, late) in ("ErrImagePull", "ImagePullBackOff"))
 
 
 @pytest.mark.parametrize(
