@@ -10,6 +10,7 @@ from deployments.gateways.kubernetes import ClusterClient, ObjectRef, ResourceKi
 from deployments.gateways.kubernetes.applyset import parent_object, prune_candidates
 from deployments.manifests.types import Manifest
 from deployments.models import Deployment, OwnedObject
+from deployments.workflows.checks.storage import KEEP_STORAGE
 from deployments.workflows.engine import Run
 from deployments.workflows.stack import Stack
 
@@ -111,8 +112,7 @@ def _explained(error: ManifestRefused, manifest: Manifest) -> ManifestRefused:
             causes=error.causes,
             tried=error.tried,
             answered=error.answered,
-            remedy="Keep the storage as it was installed; to change it, uninstall keeping the data and "
-            "install anew.",
+            remedy=KEEP_STORAGE,
             retryable=False,
         )
     return error

@@ -22,7 +22,7 @@ from deployments.workflows.checks.registries import images, model, practice
 from deployments.workflows.checks.rights import rights, version
 from deployments.workflows.checks.room import room
 from deployments.workflows.checks.room_words import table
-from deployments.workflows.checks.storage import storage
+from deployments.workflows.checks.storage import kept_storage, storage
 from deployments.workflows.stack import Stack
 
 
@@ -60,6 +60,7 @@ def report(
     found += rights(client, stack, make_namespace=create_namespace and live is None, pulse=pulse)
     if live is not None:
         found += names(client, stack)
+        found += kept_storage(client, stack)
         found += limits(client, stack, live)
     fit = _cluster_wide(
         client, stack, found, simulated=simulated, namespace_exists=live is not None, pulse=pulse

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from deployments.commands.install import install
-from deployments.commands.operations import retry
+from deployments.commands.install import install, upgrade
+from deployments.commands.operations import cancel, retry
 from deployments.commands.profiles import create_profile
 from deployments.commands.questions import preflight, preflight_cluster
 from deployments.domain.actors import Actor
@@ -516,6 +516,33 @@ def test_what_no_waiting_can_mend_stops_an_install_all_the_same(
     work_off(operation)
     assert operation.state == OperationState.FAILED
     assert "no storage class nowhere" in operation.failure
+
+
+def test_where_a_running_server_keeps_its_models_stays_as_it_is(
+    plot: Plot, owner: Actor, team: Team, cluster: Cluster
+) -> None:
+    """A StatefulSet's claim templates are immutable: an apply would write half of its objects and be refused."""
+    plot.node("a")
+    space = plot.namespace()
+    first = create_profile(owner, team_id=team.pk, name="each", spec=StackSpec())
+    operation = install(
+        owner, revision_id=first.pk, cluster_id=cluster.pk, namespace=space, name="kept", anyway=True
+    )
+    _until_applied(operation)
+    cancel(owner, operation_id=operation.pk)
+    operation.refresh_from_db()
+    assert operation.deployment_id is not None
+    shared = replace(StackSpec(), storage=StorageSpec(StorageMode.SHARED, storage_class="standard"))
+    second = create_profile(owner, team_id=team.pk, name="shared", spec=shared)
+    change = work_off(
+        upgrade(owner, deployment_id=operation.deployment_id, revision_id=second.pk, anyway=True)
+    )
+    assert change.state == OperationState.FAILED
+    found = {finding["check"]: finding for finding in change.result["findings"]}
+    assert found["storage_kept"]["level"] == "fail"
+    assert "a claim for each replica, the profile wants one for all" in found["storage_kept"]["evidence"]
+    claims = plot.sandbox.request("GET", f"/api/v1/namespaces/{space}/persistentvolumeclaims")[2]["items"]
+    assert claims == [], "nothing of it was written"
 
 
 def _until_applied(operation: Operation) -> None:

@@ -54,6 +54,10 @@ _MANY_NODES = frozenset(
 )
 _BY_HAND = "kubernetes.io/no-provisioner"
 
+KEEP_STORAGE = (
+    "Keep the storage as it was installed; to change it, uninstall keeping the data and install anew."
+)
+
 
 def storage(
     client: ClusterClient, stack: Stack, namespace_exists: bool, model_bytes: int
@@ -112,6 +116,33 @@ def storage(
             ", ".join(sorted(defaults)),
             "The newest one is taken (Kubernetes 1.26 and later); name the one you mean in the profile.",
             field="storage_class",
+        )
+
+
+def kept_storage(client: ClusterClient, stack: Stack) -> Iterator[Finding]:
+    """Whether a server that runs already has its models where the profile wants them: a StatefulSet's claim
+    templates are immutable (Kubernetes, "StatefulSets", limitations), so an apply would be refused when half of
+    its objects were written."""
+    ref = ObjectRef("apps/v1", "StatefulSet", stack.names.server, stack.namespace)
+    try:
+        live = client.get(ref)
+    except (ObjectMissing, ClusterForbids):
+        return  # nothing is there yet, or the rights check says it
+    if (live["metadata"].get("labels") or {}).get(DEPLOYMENT_LABEL) != stack.apply_set.deployment:
+        return  # the check of the names says it
+    has = bool((live.get("spec") or {}).get("volumeClaimTemplates"))
+    wants = stack.spec.storage.mode is StorageMode.TEMPLATE
+    if has != wants:
+        server = stack.names.server
+        yield Finding(
+            "storage_kept",
+            FAIL,
+            "Where a running server keeps its models cannot be changed",
+            f"{server} has a claim for each replica, the profile wants one for all of them"
+            if has
+            else f"{server} has one claim for all replicas, the profile wants one for each",
+            KEEP_STORAGE,
+            field="storage_mode",
         )
 
 
