@@ -170,11 +170,11 @@ class Writer:
             self._judged_at = time.monotonic()
             older = itertools.chain(self._latest, self._unjudged - self._latest)
             judged = set(itertools.islice(older, JUDGED_AT_ONCE))
-        same = (judged | self._latest) - reassess_all(judged, now)
+        same = judged - reassess_all(judged, now)
         if same:
-            # The words are the same, or not known yet, but the pods' table is not.
+            # The words are the same, but the pods' table is not.
             Deployment.objects.filter(pk__in=same).update(version=F("version") + 1)
-            announce_deployments(same & judged)
+            announce_deployments(same)
         return judged
 
     def _tell_inventory(self) -> None:
