@@ -57,7 +57,10 @@ fetch("/api/config", { method: "POST", body: null }).then(answer => answer.json(
   model = config.defaultModel || "";
   label.textContent = model || "no model chosen";
   if (config.needCode) say("error", "An access code is needed here.");
-}).catch(() => { label.textContent = "configuration could not be loaded"; });
+}).catch(() => { label.textContent = "configuration could not be loaded"; }).finally(() => {
+  // Before, a click would submit the form to the server, or ask for a model without a name.
+  document.querySelector("button").disabled = false;
+});
 async function send(text) {
   messages.push({ role: "user", content: text });
   say("user", text);
@@ -94,5 +97,4 @@ document.getElementById("form").addEventListener("submit", event => {
   const text = box.value.trim();
   if (text) { box.value = ""; send(text); }
 });
-document.querySelector("button").disabled = false;  // before, a click would submit the form to the server
 """
