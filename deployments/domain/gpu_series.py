@@ -196,9 +196,7 @@ def pack_part(part: Part) -> bytes:
 
 def unpack(resolution: Resolution, packed: bytes | memoryview) -> Iterator[Row]:
     """The rows of a blob, in order. Raises :class:`Unpackable`, where it is cut after its whole rows."""
-    data = bytes(packed)
-    if data[:1] != HEADER:
-        raise Unpackable(f"version {data[0] if data else 'none'} of a series is not known")
+    data = _known(packed)
     rolled = resolution is not Resolution.RAW
     size = _ROLLED.size if rolled else _SAMPLE.size
     place, end = 1, len(data)
@@ -273,34 +271,51 @@ def stored_values(
     Rows between two marks are read in one go, and no float is made: the strips of one page are ten
     thousand rows. Raises :class:`Unpackable` for a version that is not known.
     """
-    data = bytes(packed)
-    if data[:1] != HEADER:
-        raise Unpackable(f"version {data[0] if data else 'none'} of a series is not known")
+    data = _known(packed)
     row, scale, none = _field(resolution, figure)
     size, rolled = row.size, resolution is not Resolution.RAW
     found: list[Stored] = []
     parts: Parts = {}
-    place, end = 1, len(data)
-    while place + _MARK.size <= end:
-        if data[place + 1] & 0x80:
+    end = len(HEADER)
+    for place, end, marked in _pieces(data, size):
+        if marked:
             at, kind, length = _MARK.unpack_from(data, place)
-            place += _MARK.size + length
-            if kind == MarkKind.PART and rolled and length == _PART_SIZE and place <= end:
-                pod, part = _stored_part(at, data[place - length : place], row, none)
+            if kind == MarkKind.PART and rolled and length == _PART_SIZE and end <= len(data):
+                pod, part = _stored_part(at, data[end - length : end], row, none)
                 parts.setdefault(at & ~MARK_BIT, {})[pod] = part
             continue
-        # The high byte of each row's "when" from here on: the first with bit 7 belongs to a mark.
-        mark = _MARKED.search(data[place + 1 :: size])
-        until = place + mark.start() * size if mark else end - (end - place) % size
-        if until == place:
-            break  # less than a row is left
-        rows = row.iter_unpack(data[_from(data, place, until, size, first) : until])
+        rows = row.iter_unpack(data[_from(data, place, end, size, first) : end])
         if rolled:
             found += [each for each in rows if each[2] != none and each[3] != none and each[4] != none]
         else:
             found += [(at, 1, value, value, value) for at, value in rows if value != none]
+    return StoredValues(found, scale, "" if end == len(data) else "a series ends within a row", parts)
+
+
+def _known(packed: bytes | memoryview) -> bytes:
+    """A blob of this version. Raises :class:`Unpackable` for another one."""
+    data = bytes(packed)
+    if data[:1] != HEADER:
+        raise Unpackable(f"version {data[0] if data else 'none'} of a series is not known")
+    return data
+
+
+def _pieces(data: bytes, size: int) -> Iterator[tuple[int, int, bool]]:
+    """Where each mark and each run of rows of a blob begins and ends, and whether it is a mark, which may end
+    behind the blob where that is cut. Less than a row that is left at its end is in none of them."""
+    place, end = len(HEADER), len(data)
+    while place + _MARK.size <= end:
+        marked = bool(data[place + 1] & 0x80)
+        if marked:
+            until = place + _MARK.size + data[place + 3]
+        else:
+            # The high byte of each row's "when" from here on: the first with bit 7 belongs to a mark.
+            mark = _MARKED.search(data[place + 1 :: size])
+            until = place + mark.start() * size if mark else end - (end - place) % size
+            if until == place:
+                return
+        yield place, until, marked
         place = until
-    return StoredValues(found, scale, "" if place == end else "a series ends within a row", parts)
 
 
 @cache
@@ -350,22 +365,12 @@ def means(
 
 def _read(packed: bytes | memoryview, row: struct.Struct, first: int, into: list[Any]) -> bool:
     """Every row from ``first`` on; whether there is a part among the marks."""
-    data = bytes(packed)
-    if data[:1] != HEADER:
-        raise Unpackable(f"version {data[0] if data else 'none'} of a series is not known")
-    size, parted = row.size, False
-    place, end = 1, len(data)
-    while place + _MARK.size <= end:
-        if data[place + 1] & 0x80:
+    data, parted = _known(packed), False
+    for place, end, marked in _pieces(data, row.size):
+        if marked:
             parted = parted or data[place + 2] == MarkKind.PART
-            place += _MARK.size + data[place + 3]
-            continue
-        mark = _MARKED.search(data[place + 1 :: size])
-        until = place + mark.start() * size if mark else end - (end - place) % size
-        if until == place:
-            break  # less than a row is left
-        into += row.iter_unpack(data[_from(data, place, until, size, first) : until])
-        place = until
+        else:
+            into += row.iter_unpack(data[_from(data, place, end, row.size, first) : end])
     return parted
 
 

@@ -150,8 +150,7 @@ def _together(
 
 
 def _mean(several: Sequence[tuple[Values, list[float]]]) -> Values:
-    """The mean of each span, by the shares in which the lines count; in one pass, since a list of
-    deployments has dozens of lines for each."""
+    """The mean of each span, by the shares in which the lines count."""
     count = len(several[0][0]) if several else 0
     totals, weights = [0.0] * count, [0.0] * count
     for values, shares in several:
