@@ -17,7 +17,7 @@ from deployments.workflows.checks.granted import granted
 from deployments.workflows.checks.ingress import ingress
 from deployments.workflows.checks.levels import FAIL, WARN
 from deployments.workflows.checks.limits import limits
-from deployments.workflows.checks.names import names, namespace
+from deployments.workflows.checks.names import names, namespace, present
 from deployments.workflows.checks.registries import images, model, practice
 from deployments.workflows.checks.rights import rights, version
 from deployments.workflows.checks.room import room
@@ -59,8 +59,9 @@ def report(
     live = namespace(client, stack, create_namespace, found)
     found += rights(client, stack, make_namespace=create_namespace and live is None, pulse=pulse)
     if live is not None:
-        found += names(client, stack)
-        found += kept_storage(client, stack)
+        there = present(client, stack)
+        found += names(stack, there)
+        found += kept_storage(stack, there)
         found += limits(client, stack, live)
     fit = _cluster_wide(
         client, stack, found, simulated=simulated, namespace_exists=live is not None, pulse=pulse

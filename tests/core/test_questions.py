@@ -171,22 +171,8 @@ def test_everything_is_new_where_the_namespace_is_not_there_yet(
 def test_a_dry_run_shows_what_an_apply_would_change(
     owner: Actor, team: Team, cluster: Cluster, revision: Revision
 ) -> None:
-    place = namespace()
-    first = install(
-        owner, revision_id=revision.pk, cluster_id=cluster.pk, namespace=place, name="one", anyway=True
-    )
-    _until_applied(first)
     spec = replace(StackSpec(), chat=replace(StackSpec().chat, port=3100))
-    changed = create_profile(owner, team_id=team.pk, name="changed", spec=spec)
-    operation = diff(
-        owner,
-        revision_id=changed.pk,
-        cluster_id=cluster.pk,
-        namespace=place,
-        name="one",
-        deployment_id=first.deployment_id,
-    )
-    work_off(operation)
+    operation = _compared(owner, team, cluster, revision, spec)
     assert operation.state == OperationState.SUCCEEDED, operation.failure
     objects = {(item["kind"], item["name"]): item for item in operation.result["objects"]}
     assert objects["Service", "one-chat"]["change"] == "changed", objects
@@ -211,12 +197,22 @@ def test_a_refused_dry_run_shows_what_was_asked_for_and_nothing_else(
     owner: Actor, team: Team, cluster: Cluster, revision: Revision
 ) -> None:
     """What the server fills in, and the order of what it answers, are no differences."""
+    spec = replace(StackSpec(), storage=StorageSpec(mode=StorageMode.SHARED))
+    operation = _compared(owner, team, cluster, revision, spec)
+    (item,) = [item for item in operation.result["objects"] if item["kind"] == "StatefulSet"]
+    assert "updates to statefulset spec" in item["problem"]
+    differing = [line[1].strip(" -") for line in item["lines"] if line[0] in ("add", "del")]
+    assert "volumeClaimTemplates:" in differing and "claimName: one-models" in differing
+    assert not {"apiVersion: apps/v1", "kind: StatefulSet", "name: one-server"} & set(differing), differing
+
+
+def _compared(owner: Actor, team: Team, cluster: Cluster, revision: Revision, spec: StackSpec) -> Operation:
+    """A dry run of another spec for a deployment that a revision was just applied to."""
     place = namespace()
     first = install(
         owner, revision_id=revision.pk, cluster_id=cluster.pk, namespace=place, name="one", anyway=True
     )
     _until_applied(first)
-    spec = replace(StackSpec(), storage=StorageSpec(mode=StorageMode.SHARED))
     changed = create_profile(owner, team_id=team.pk, name="changed", spec=spec)
     operation = diff(
         owner,
@@ -226,12 +222,7 @@ def test_a_refused_dry_run_shows_what_was_asked_for_and_nothing_else(
         name="one",
         deployment_id=first.deployment_id,
     )
-    work_off(operation)
-    (item,) = [item for item in operation.result["objects"] if item["kind"] == "StatefulSet"]
-    assert "updates to statefulset spec" in item["problem"]
-    differing = [line[1].strip(" -") for line in item["lines"] if line[0] in ("add", "del")]
-    assert "volumeClaimTemplates:" in differing and "claimName: one-models" in differing
-    assert not {"apiVersion: apps/v1", "kind: StatefulSet", "name: one-server"} & set(differing), differing
+    return work_off(operation)
 
 
 def _until_applied(operation: Operation) -> None:

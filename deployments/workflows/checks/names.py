@@ -88,21 +88,34 @@ def namespace(
     return live
 
 
-def names(client: ClusterClient, stack: Stack) -> Iterator[Finding]:
-    """Whether something of another owner stands under a name that we are about to apply."""
-    taken: list[str] = []
+def present(client: ClusterClient, stack: Stack) -> dict[ObjectRef, dict[str, Any]]:
+    """What stands already under the names that we are about to apply, but for the namespace."""
+    there = {}
     for manifest in stack.manifests:
         if manifest["kind"] == "Namespace":
             continue
         ref = ObjectRef.of(manifest)
         try:
-            live = client.get(ref)
+            there[ref] = client.get(ref)
         except ObjectMissing:
             continue
         except ClusterForbids:
             continue  # the rights check says so
-        labels = live["metadata"].get("labels") or {}
-        if labels.get(DEPLOYMENT_LABEL) != stack.apply_set.deployment:
+    return there
+
+
+def ours(stack: Stack, live: dict[str, Any]) -> bool:
+    """Whether an object that is there is of the deployment that is about to be applied."""
+    labels = live["metadata"].get("labels") or {}
+    return bool(labels.get(DEPLOYMENT_LABEL) == stack.apply_set.deployment)
+
+
+def names(stack: Stack, there: dict[ObjectRef, dict[str, Any]]) -> Iterator[Finding]:
+    """Whether something of another owner is among what :func:`present` found."""
+    taken: list[str] = []
+    for ref, live in there.items():
+        if not ours(stack, live):
+            labels = live["metadata"].get("labels") or {}
             owner = labels.get("app.kubernetes.io/managed-by") or "somebody"
             taken.append(f"{ref} of {owner}")
     if taken:

@@ -14,6 +14,7 @@ from deployments.gateways.kubernetes import ClusterClient, ObjectRef
 from deployments.manifests.labels import DEPLOYMENT_LABEL
 from deployments.workflows.capacity import POD, UNFINISHED
 from deployments.workflows.checks.levels import CANNOT_TELL, FAIL, PASS, WARN
+from deployments.workflows.checks.names import ours
 from deployments.workflows.checks.volumes import DEFAULT_CLASS, STORAGE_CLASS
 from deployments.workflows.stack import Stack
 
@@ -119,17 +120,13 @@ def storage(
         )
 
 
-def kept_storage(client: ClusterClient, stack: Stack) -> Iterator[Finding]:
+def kept_storage(stack: Stack, there: Mapping[ObjectRef, dict[str, Any]]) -> Iterator[Finding]:
     """Whether a server that runs already has its models where the profile wants them: a StatefulSet's claim
     templates are immutable (Kubernetes, "StatefulSets", limitations), so an apply would be refused when half of
     its objects were written."""
-    ref = ObjectRef("apps/v1", "StatefulSet", stack.names.server, stack.namespace)
-    try:
-        live = client.get(ref)
-    except (ObjectMissing, ClusterForbids):
-        return  # nothing is there yet, or the rights check says it
-    if (live["metadata"].get("labels") or {}).get(DEPLOYMENT_LABEL) != stack.apply_set.deployment:
-        return  # the check of the names says it
+    live = there.get(ObjectRef("apps/v1", "StatefulSet", stack.names.server, stack.namespace))
+    if live is None or not ours(stack, live):
+        return  # nothing is there yet, or the check of the names says it
     has = bool((live.get("spec") or {}).get("volumeClaimTemplates"))
     wants = stack.spec.storage.mode is StorageMode.TEMPLATE
     if has != wants:
