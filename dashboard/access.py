@@ -3,6 +3,9 @@ raises NotFound and a missing role Denied, which ``dashboard.errors`` turns into
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 from django.http import HttpRequest
 
 from deployments.domain.actors import Actor
@@ -11,18 +14,28 @@ from deployments.selectors import scope
 from deployments.selectors.actors import actor_for
 
 TEAM_KEY = "team"
+T = TypeVar("T")
+
+
+def once(request: HttpRequest, name: str, ask: Callable[[], T]) -> T:
+    """What ``ask`` answers, asked for once a request and kept with it by that name."""
+    answers: dict[str, Any] = request.__dict__.setdefault("_pilothouse", {})
+    if name not in answers:
+        answers[name] = ask()
+    answer: T = answers[name]
+    return answer
 
 
 def actor(request: HttpRequest) -> Actor:
     """The actor of a signed-in request; asked of the database once a request."""
-    known = getattr(request, "_pilothouse_actor", None)
-    if known is None:
+
+    def asked() -> Actor:
         user = request.user
         if not isinstance(user, User):
             raise TypeError("this view is for signed-in people: it must not be exempt from login")
-        known = actor_for(user, address(request))
-        request._pilothouse_actor = known  # type: ignore[attr-defined]
-    return known
+        return actor_for(user, address(request))
+
+    return once(request, "actor", asked)
 
 
 def address(request: HttpRequest) -> str:
@@ -32,11 +45,7 @@ def address(request: HttpRequest) -> str:
 
 def teams(request: HttpRequest) -> list[Team]:
     """All that the caller may see; asked of the database once a request."""
-    known: list[Team] | None = getattr(request, "_pilothouse_teams", None)
-    if known is None:
-        known = list(scope.teams(actor(request)))
-        request._pilothouse_teams = known  # type: ignore[attr-defined]
-    return known
+    return once(request, "teams", lambda: list(scope.teams(actor(request))))
 
 
 def chosen_team(request: HttpRequest) -> Team | None:
@@ -45,7 +54,4 @@ def chosen_team(request: HttpRequest) -> Team | None:
     pk = request.session.get(TEAM_KEY)
     if not pk:
         return None
-    if not hasattr(request, "_pilothouse_team"):
-        request._pilothouse_team = scope.teams(actor(request)).filter(pk=pk).first()  # type: ignore[attr-defined]
-    found: Team | None = request._pilothouse_team  # type: ignore[attr-defined]
-    return found
+    return once(request, "team", lambda: scope.teams(actor(request)).filter(pk=pk).first())

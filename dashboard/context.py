@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
-from dashboard.access import actor, chosen_team, teams
+from dashboard.access import actor, chosen_team, once, teams
 from deployments.policies import Action, may
 from deployments.selectors import attention
 from deployments.selectors.counts import shell_counts
@@ -16,12 +16,8 @@ from deployments.selectors.counts import shell_counts
 def tally(request: HttpRequest) -> attention.Tally:
     """What there is and what needs somebody, for the team that the pages are narrowed to; asked of the
     database once a request."""
-    known: attention.Tally | None = getattr(request, "_pilothouse_tally", None)
-    if known is None:
-        team = chosen_team(request)
-        known = attention.tally(actor(request), team.pk if team else None)
-        request._pilothouse_tally = known  # type: ignore[attr-defined]
-    return known
+    team = chosen_team(request)
+    return once(request, "tally", lambda: attention.tally(actor(request), team.pk if team else None))
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:

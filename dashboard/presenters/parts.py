@@ -114,9 +114,8 @@ def segments(parts: Sequence[tuple[str, float]]) -> list[tuple[str, float, float
     return placed
 
 
-@dataclass(
-    frozen=True, eq=False
-)  # columns are constants: compared as such, their words are not translated for it
+# Columns are constants: told apart as such, their words are not translated to compare them.
+@dataclass(frozen=True, eq=False)
 class Column:
     """A column of a table. ``sort`` is its key in the address ("" where it does not sort)."""
 
