@@ -6,7 +6,7 @@ texts, numbers, times, and for JSON what it holds, or its text in bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from django.db import connection
 from django.db.models import DateTimeField, Field, JSONField, Model
 
 Values = Sequence[Any]
+MAX_PARAMETERS = 900  # of one statement; any SQLite takes 999
 
 
 def upsert(
@@ -52,6 +53,30 @@ def update(model: type[Model], names: Sequence[str], where: Sequence[str], rows:
     found = " AND ".join(f"{_quoted(field)} = %s" for field in fields[len(names) :])
     table = connection.ops.quote_name(model._meta.db_table)
     _many(f"UPDATE {table} SET {sets} WHERE {found}", fields, rows)  # noqa: S608
+
+
+def standing(
+    model: type[Model], names: Sequence[str], under: Sequence[str], places: Iterable[Values]
+) -> Iterator[tuple[Any, ...]]:
+    """``names`` of the rows that have one of these places in their fields ``under``, as the database gives
+    them (texts and numbers). Joined, so that each place is one look into the index; conditions tied by OR
+    make SQLite walk through all of a cluster."""
+    table = connection.ops.quote_name(model._meta.db_table)
+    columns = ", ".join(f"here.{_quoted(_field(model, name))}" for name in names)
+    keys = [_quoted(_field(model, name)) for name in under]
+    alike = " AND ".join(f"here.{key} = wanted.{key}" for key in keys)
+    row = f"({', '.join(['%s'] * len(keys))})"
+    every = [tuple(place) for place in places]
+    most = MAX_PARAMETERS // len(keys)
+    for start in range(0, len(every), most):
+        some = every[start : start + most]
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"WITH wanted ({', '.join(keys)}) AS (VALUES {', '.join([row] * len(some))}) "  # noqa: S608
+                f"SELECT {columns} FROM wanted CROSS JOIN {table} here WHERE {alike}",
+                [value for place in some for value in place],
+            )
+            yield from cursor.fetchall()
 
 
 def _many(statement: str, fields: Sequence[Field[Any, Any]], rows: Iterable[Values]) -> None:

@@ -26,11 +26,9 @@ from deployments.models import (
     PullProgress,
     WatchState,
 )
-from deployments.observer.stacks import STALE_AFTER, ClusterSeen, ObjectRow, observed_stack
+from deployments.observer.stacks import ClusterSeen, ObjectRow, observed_stack
 from deployments.selectors import system
 from deployments.selectors.node_states import NodeState, is_ready, node_states
-
-__all__ = ["STALE_AFTER", "announce_deployments", "reassess", "reassess_all"]
 
 AT_ONCE = 200
 TRIES = 3  # what changes that fast is judged again soon anyway
@@ -68,7 +66,7 @@ def reassess_all(deployment_ids: Collection[int], now: datetime) -> set[int]:
 
 def announce_deployments(deployment_ids: Collection[int]) -> None:
     """Tell the pages, at the versions that the rows have in this transaction."""
-    rows = Deployment.objects.filter(pk__in=deployment_ids).values_list("pk", "version", "team_id")
+    rows = Deployment.objects.filter(pk__in=deployment_ids).order_by().values_list("pk", "version", "team_id")
     announce_all([("deployment", pk, version, team) for pk, version, team in rows])
 
 
@@ -79,9 +77,9 @@ def _judge(rows: QuerySet[Deployment], now: datetime) -> list[_Judged]:
     deployments = list(rows)
     ids = [row.pk for row in deployments]
     seen = _clusters({row.cluster_id for row in deployments})
-    installing = system.changing_among(ids)
+    installing, pulling = system.under_way(ids)
     objects = _objects(ids, now)
-    pulls = _pulls(ids)
+    pulls = _pulls(pulling)
     nodes = _nodes(deployments, objects)
     unapplied = _unapplied(deployments, installing)
     found: list[_Judged] = []
@@ -137,7 +135,10 @@ def _clusters(ids: set[int]) -> dict[int, ClusterSeen]:
     return found
 
 
-def _pulls(ids: list[int]) -> dict[int, PullProgress]:
+def _pulls(ids: Collection[int]) -> dict[int, PullProgress]:
+    """Deployment -> how far its download is. Most of the time none runs, and then nothing is asked."""
+    if not ids:
+        return {}
     rows = PullProgress.objects.filter(
         operation__deployment_id__in=ids,
         operation__kind=OperationKind.PULL,

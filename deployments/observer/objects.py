@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,7 +16,6 @@ from deployments.observer.reading import Kept
 from deployments.observer.scopes import Scope
 
 CHUNK = 500  # primary keys in one statement
-PLACES = 100  # kinds and namespaces in one question
 KEPT_EVENTS = 200  # of one deployment, and of the nodes of one cluster
 NODE = "Node"
 EVENT = "Event"
@@ -149,18 +147,10 @@ def _upsert(cluster_id: int, seen: list[Kept], now: datetime, touched: Touched) 
         _keep_newest_events(cluster_id, events)
 
 
-def _named(cluster_id: int, which: Collection[Kept | Gone], *columns: str) -> Iterator[tuple[Any, ...]]:
-    """What is stored of these objects; a query for each PLACES kinds and namespaces. Asked for all
-    namespaces and all names at once, a database would look for each of the names in each of the namespaces."""
-    names: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for one in which:
-        names[one.kind, one.namespace].add(one.name)
-    places = list(names.items())
-    for start in range(0, len(places), PLACES):
-        some = Q()
-        for (kind, namespace), several in places[start : start + PLACES]:
-            some |= Q(kind=kind, namespace=namespace, name__in=several)
-        yield from ObservedObject.objects.filter(some, cluster_id=cluster_id).values_list(*columns)
+def _named(cluster_id: int, which: Iterable[Kept | Gone], *columns: str) -> Iterator[tuple[Any, ...]]:
+    """What is stored of these objects."""
+    places = {(cluster_id, one.kind, one.namespace, one.name) for one in which}
+    return bulk.standing(ObservedObject, columns, _PLACE, places)
 
 
 def _keep_newest_events(cluster_id: int, owners: set[int | None]) -> None:
@@ -183,7 +173,7 @@ def _delete_named(cluster_id: int, which: Collection[Kept | Gone], now: datetime
         touched.inventory |= bool(
             ClusterNode.objects.filter(cluster_id=cluster_id, name__in=nodes).delete()[0]
         )
-    _delete([pk for (pk,) in _named(cluster_id, which, "pk")], now, touched)
+    _delete([pk for (pk,) in _named(cluster_id, which, "id")], now, touched)
 
 
 def _sweep(

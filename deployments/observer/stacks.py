@@ -33,7 +33,6 @@ from deployments.models import Deployment, PullProgress
 from deployments.observer.reading import parse_time
 from deployments.selectors.node_states import NodeState
 
-STALE_AFTER = timedelta(minutes=3)
 # An answer older than this says nothing about now.
 PROBE_KEPT = timedelta(minutes=30)
 
@@ -94,7 +93,6 @@ def observed_stack(
         pulling=_pulling(pull),
         foreign=seen.foreign,
         unapplied=unapplied,
-        stale_after=STALE_AFTER,
     )
 
 

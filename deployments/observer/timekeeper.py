@@ -1,7 +1,7 @@
 """What is due: lost messages, silent workers, expired questions, health that depends on the time.
 
 One observer at a time does this, under the lease "timekeeper"; every piece is safe to do twice. What
-comes round at a pace of its own is a line in ``JOBS``.
+comes round at a pace of its own is a line in ``all_jobs``.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from deployments.commands import approvals
 from deployments.commands.quotas import settle_ended
+from deployments.domain.health.assess import SILENT, STALE_AFTER
+from deployments.domain.states import Health
 from deployments.ledger import queue, transitions
 from deployments.models import Deployment, Operation
 from deployments.observer import leases
 from deployments.observer.audit_due import tend_audit
 from deployments.observer.due import Job, Rounds
-from deployments.observer.health import STALE_AFTER, reassess_all
+from deployments.observer.health import reassess_all
 from deployments.observer.sampling import (
     FORGET_EVERY,
     ROLL_UP_EVERY,
@@ -32,9 +35,11 @@ from deployments.observer.sampling import (
 from deployments.selectors import system
 
 SENDING = 2.0  # seconds of one tick
+EACH_TICK = timedelta(0)
 HEALTH_EVERY = timedelta(seconds=5)
 PROBE_EVERY = timedelta(seconds=30)
 HOUSEKEEPING_EVERY = timedelta(minutes=1)
+TROUBLED = (Health.FAILED, Health.MISSING, Health.DEGRADED, Health.UNKNOWN)
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +55,7 @@ class Timekeeper:
     _rounds: Rounds = field(init=False)
 
     def __post_init__(self) -> None:
-        self._rounds = Rounds(self.jobs or JOBS)
+        self._rounds = Rounds(self.jobs or all_jobs())
 
     def tick(self, now: datetime | None = None) -> bool:
         """Do what is due. False where another process holds the lease."""
@@ -120,9 +125,37 @@ def forget_expired(now: datetime) -> int:
     return Operation.objects.filter(pk__in=system.expired_questions(now)).delete()[0]
 
 
-def reassess_unsettled(now: datetime) -> int:
-    """Judge again what changes by waiting; returns how many sentences became others."""
-    return len(reassess_all(system.unsettled(now - STALE_AFTER), now))
+class Turn:
+    """Takes ``most`` of many deployments at a time, and the next ones the next time: each has its turn,
+    and a round costs no more with thousands in trouble than with a hundred."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._after = 0
+
+    def take(self, rows: QuerySet[Deployment]) -> list[int]:
+        ahead = rows.filter(pk__gt=self._after).order_by("pk")
+        found = list(ahead.values_list("pk", flat=True)[: self._most])
+        self._after = found[-1] if len(found) == self._most else 0
+        return found
+
+
+class Unsettled:
+    """Judges again what changes by waiting: who has fallen silent, what is on its way to something, and
+    trouble that a delay may explain."""
+
+    def __init__(self) -> None:
+        self._silent, self._moving, self._troubled = Turn(500), Turn(200), Turn(100)
+
+    def judge(self, now: datetime) -> int:
+        """Returns how many sentences became others."""
+        since = now - STALE_AFTER
+        due = [
+            *self._silent.take(system.silent(since, SILENT)),
+            *self._moving.take(system.seen_in([Health.PROGRESSING], since)),
+            *self._troubled.take(system.seen_in(TROUBLED, since)),
+        ]
+        return len(reassess_all(due, now))
 
 
 def keep_house(now: datetime) -> None:
@@ -131,15 +164,15 @@ def keep_house(now: datetime) -> None:
     leases.forget_the_dead(now)
 
 
-EACH_TICK = timedelta(0)
-JOBS: tuple[Job, ...] = (
-    Job("recover", EACH_TICK, recover),
-    Job("probe", EACH_TICK, probe_due),
-    Job("health", HEALTH_EVERY, reassess_unsettled),
-    Job("housekeeping", HOUSEKEEPING_EVERY, keep_house),
-    Job("approvals", HOUSEKEEPING_EVERY, approvals.expire),
-    Job("audit", HOUSEKEEPING_EVERY, tend_audit),
-    Job("sample", EACH_TICK, sample_due),
-    Job("roll up", ROLL_UP_EVERY, roll_up_due),
-    Job("forget series", FORGET_EVERY, forget_series_due),
-)
+def all_jobs() -> tuple[Job, ...]:
+    return (
+        Job("recover", EACH_TICK, recover),
+        Job("probe", EACH_TICK, probe_due),
+        Job("health", HEALTH_EVERY, Unsettled().judge),
+        Job("housekeeping", HOUSEKEEPING_EVERY, keep_house),
+        Job("approvals", HOUSEKEEPING_EVERY, approvals.expire),
+        Job("audit", HOUSEKEEPING_EVERY, tend_audit),
+        Job("sample", EACH_TICK, sample_due),
+        Job("roll up", ROLL_UP_EVERY, roll_up_due),
+        Job("forget series", FORGET_EVERY, forget_series_due),
+    )

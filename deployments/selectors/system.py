@@ -6,9 +6,17 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q, QuerySet
 
-from deployments.domain.states import ACTIVE, CHANGING, EPHEMERAL, TERMINAL, Health, OperationState
+from deployments.domain.states import (
+    ACTIVE,
+    CHANGING,
+    EPHEMERAL,
+    TERMINAL,
+    Health,
+    OperationKind,
+    OperationState,
+)
 from deployments.models import Cluster, Deployment, Operation, WatchState
 
 LIMIT = 500
@@ -34,16 +42,26 @@ def namespaces_of(cluster_id: int) -> list[str]:
 def by_label(cluster_id: int, labels: Iterable[UUID]) -> dict[tuple[UUID, str], int]:
     """(uuid, namespace) -> primary key, of installed deployments. The namespace is part of the key, so
     that an object elsewhere which carries somebody's label does not count as his."""
-    rows = installed_on(cluster_id).filter(uid__in=set(labels)).values_list("uid", "namespace", "pk")
-    return {(uid, namespace): pk for uid, namespace, pk in rows}
+    # By the labels alone, which are unique: told the cluster too, SQLite walks through all that is on it.
+    rows = Deployment.objects.filter(uid__in=set(labels), removed_at=None).order_by()
+    return {
+        (uid, namespace): pk
+        for uid, namespace, pk, its_cluster in rows.values_list("uid", "namespace", "pk", "cluster_id")
+        if its_cluster == cluster_id
+    }
 
 
-def changing_among(deployment_ids: Iterable[int]) -> set[int]:
-    """Those of these deployments where an install, an upgrade or the like is under way."""
+def under_way(deployment_ids: Iterable[int]) -> tuple[set[int], set[int]]:
+    """Those of these deployments where an install, an upgrade or the like is under way, and those for
+    which a model is pulled."""
     rows = Operation.objects.filter(
-        deployment_id__in=deployment_ids, state__in=ACTIVE, kind__in=CHANGING
-    ).values_list("deployment_id", flat=True)
-    return {pk for pk in rows if pk is not None}
+        deployment_id__in=deployment_ids, state__in=ACTIVE, kind__in=(*CHANGING, OperationKind.PULL)
+    ).values_list("deployment_id", "kind")
+    found = {True: set[int](), False: set[int]()}
+    for pk, kind in rows:
+        if pk is not None:
+            found[kind == OperationKind.PULL].add(pk)
+    return found[False], found[True]
 
 
 def last_confirmed(cluster_id: int) -> datetime | None:
@@ -85,11 +103,12 @@ def expired_questions(now: datetime) -> list[int]:
     return list(rows.order_by("expires_at").values_list("pk", flat=True)[:LIMIT])
 
 
-def unsettled(stale_before: datetime) -> list[int]:
-    """Ids of deployments whose health depends on the time: not seen since ``stale_before`` and not
-    yet said to be unknown, or on their way to something, or in trouble that a delay may explain."""
-    rows = Deployment.objects.filter(removed_at=None).filter(
-        Q(observed_at__lt=stale_before) & ~Q(health=Health.UNKNOWN)
-        | Q(observed_at__gte=stale_before) & ~Q(health__in=[Health.HEALTHY, Health.STOPPED])
-    )
-    return list(rows.order_by(F("observed_at").asc(nulls_last=True)).values_list("pk", flat=True)[:LIMIT])
+def silent(seen_before: datetime, said: str) -> QuerySet[Deployment]:
+    """Deployments not seen since then of which something else than ``said`` is said."""
+    rows = Deployment.objects.filter(removed_at=None, observed_at__lt=seen_before)
+    return rows.exclude(health_sentence=said)
+
+
+def seen_in(healths: Iterable[Health], since: datetime) -> QuerySet[Deployment]:
+    """Deployments in one of these healths that were seen since then."""
+    return Deployment.objects.filter(removed_at=None, observed_at__gte=since, health__in=tuple(healths))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from deployments.domain.health.events import event_causes, probe_causes
 from deployments.domain.health.observed import ObservedPod, ObservedStack
@@ -17,10 +17,14 @@ from deployments.domain.health.workloads import (
 )
 from deployments.domain.states import Health
 
-__all__ = ["PULL_AGAIN", "RECENT", "Assessment", "assess", "pod_causes"]
+__all__ = ["PULL_AGAIN", "RECENT", "SILENT", "STALE_AFTER", "Assessment", "assess", "pod_causes"]
 
 # The remedy that a page can offer as a button.
 PULL_AGAIN = "Pull the model again."
+# Observations older than this say nothing about now.
+STALE_AFTER = timedelta(minutes=3)
+# Without a figure that would be wrong a minute later: nobody judges again until the cluster speaks.
+SILENT = "The cluster has reported nothing for more than 3 minutes; how the stack is now is not known."
 
 
 @dataclass(frozen=True)
@@ -55,13 +59,8 @@ def assess(observed: ObservedStack, now: datetime, installing: bool) -> Assessme
         if installing:
             return Assessment(Health.PROGRESSING, "The cluster has not reported anything yet.")
         return Assessment(Health.UNKNOWN, "Nothing has been seen of this stack yet.", remedy=_REACH)
-    age = now - observed.observed_at
-    if age > observed.stale_after:
-        minutes = int(age.total_seconds() // 60)
-        sentence = f"The cluster last reported {minutes} minutes ago; how the stack is now is not known."
-        return Assessment(
-            Health.UNKNOWN, sentence, (f"last seen {observed.observed_at.isoformat()}",), _REACH
-        )
+    if now - observed.observed_at > STALE_AFTER:
+        return Assessment(Health.UNKNOWN, SILENT, (f"last seen {observed.observed_at.isoformat()}",), _REACH)
     causes = _causes(observed, now, installing)
     if causes:
         worst = min(causes, key=lambda cause: cause.health.badness)

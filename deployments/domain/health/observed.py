@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,5 @@ class ObservedStack:
     chat_said: str = ""
     chat_expected: bool = True
     pulling: str = ""
-    stale_after: timedelta = field(default=timedelta(minutes=3))
     foreign: bool = False
     unapplied: Unapplied | None = None
