@@ -18,8 +18,6 @@ from benchmarks.product import Server, Stack, until
 AT_ONCE = 16
 OF_A_STACK = 5
 OF_A_NAMESPACE = 1000
-# What brings a pod to about 3 KB as the server sends it.
-PADDING = 1150
 
 
 class RealPods:
@@ -73,14 +71,11 @@ class RealPods:
                 await asyncio.to_thread(
                     until, f"account in {namespace}", lambda namespace=namespace: self._has_account(namespace)
                 )
-            queue = iter(range(self.pods))
+            queue = iter([pod for stack in self.stacks for pod in pods_of(stack)][: self.pods])
 
             async def work() -> None:
-                for number in queue:
-                    stack = self.stacks[number // OF_A_STACK]
-                    await self._post(
-                        session, f"/api/v1/namespaces/{stack.namespace}/pods", pod(stack, number % OF_A_STACK)
-                    )
+                for pod in queue:
+                    await self._post(session, f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods", pod)
 
             await asyncio.gather(*(work() for _ in range(AT_ONCE)))
 
@@ -94,34 +89,41 @@ class RealPods:
                 raise SystemExit(f"{path}: {answer.status} {await answer.text()}")
 
 
-def pod(stack: Stack, ordinal: int) -> dict[str, Any]:
-    """A server pod as Pilothouse labels it; no scheduler takes it."""
-    labels = {
-        "app.kubernetes.io/name": "ollama",
-        "app.kubernetes.io/component": "server",
-        "app.kubernetes.io/instance": stack.name,
-        "pilothouse.io/deployment": stack.uid,
-        "app.kubernetes.io/part-of": "pilothouse-stack",
-        "app.kubernetes.io/managed-by": "pilothouse",
+def pods_of(stack: Stack) -> list[dict[str, Any]]:
+    """The server pods that a controller would make of the manifests of a stack, without their probes and
+    volumes: that brings each to 3 KB as the server sends it. No scheduler takes them."""
+    from deployments.domain.sizing import size_stack, sized
+    from deployments.domain.spec import Secrets, StackSpec
+    from deployments.manifests.server import stateful_set
+    from deployments.manifests.types import RenderInput
+
+    spec = StackSpec()
+    manifest = stateful_set(
+        RenderInput(
+            name=stack.name,
+            namespace=stack.namespace,
+            create_namespace=False,
+            spec=sized(spec, size_stack(spec, None)),
+            secrets=Secrets(),
+            deployment_id=stack.uid,
+            installation_id="00000000-0000-4000-8000-000000000001",
+            apply_set_id="applyset-benchmark-v1",
+            digest_key=b"benchmark",
+        )
+    )["spec"]
+    name, template = manifest["serviceName"], manifest["template"]
+    (container,) = template["spec"]["containers"]
+    left_out = ("livenessProbe", "readinessProbe", "startupProbe", "volumeMounts", "securityContext")
+    spec_given = {
+        "schedulerName": "nobody",
+        "automountServiceAccountToken": False,
+        "securityContext": template["spec"]["securityContext"],
+        "containers": [{key: value for key, value in container.items() if key not in left_out}],
     }
-    container = {
-        "name": "ollama",
-        "image": "ollama/ollama:0.9.6",
-        "ports": [{"name": "http", "containerPort": 11434}],
-        "resources": {
-            "requests": {"cpu": "2", "memory": "8Gi"},
-            "limits": {"cpu": "4", "memory": "10Gi"},
-        },
-    }
-    return {
-        "metadata": {
-            "name": f"{stack.name}-server-{ordinal}",
-            "labels": labels,
-            "annotations": {"padding": "x" * PADDING},
-        },
-        "spec": {
-            "schedulerName": "nobody",
-            "automountServiceAccountToken": False,
-            "containers": [container],
-        },
-    }
+    return [
+        {
+            "metadata": template["metadata"] | {"name": f"{name}-{ordinal}", "namespace": stack.namespace},
+            "spec": spec_given,
+        }
+        for ordinal in range(OF_A_STACK)
+    ]

@@ -18,7 +18,7 @@ from deployments.observer.reading import Kept
 from deployments.observer.scopes import Scope
 
 # What waits is memory: some three KB an object. A list of a large cluster goes through in portions.
-MOST = 1_500
+MOST = 1_200
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from deployments.observer.stacks import ClusterSeen, ObjectRow, observed_stack
 from deployments.selectors import system
 from deployments.selectors.node_states import NodeState, is_ready, node_states
 
-AT_ONCE = 200
+AT_ONCE = 100  # what their objects hold is in memory at the same time
 TRIES = 3  # what changes that fast is judged again soon anyway
 _JUDGED = ("Pod", "StatefulSet", "Deployment", "PersistentVolumeClaim")
 

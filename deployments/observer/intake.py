@@ -7,6 +7,7 @@ per node go on.
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import NamedTuple
 
@@ -67,7 +68,8 @@ class Intake:
         seen = read(scope.kind, obj)
         if seen is None:
             return
-        place = (seen.namespace, seen.name)
+        # Thousands of objects share a namespace, and the parser makes a text of its own for each.
+        place = (sys.intern(seen.namespace), seen.name)
         listing = self._listing.get(scope)
         if listing is not None:
             listing.add(place)

@@ -190,7 +190,7 @@ def _sweep(
         rows = rows.filter(deployment__isnull=scope.of_nodes)
     vanished = [
         pk
-        for pk, namespace, name in rows.values_list("pk", "namespace", "name")
+        for pk, namespace, name in rows.values_list("pk", "namespace", "name").iterator()
         if (namespace, name) not in present
     ]
     _delete(vanished, now, touched)
