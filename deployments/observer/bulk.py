@@ -63,17 +63,16 @@ def standing(
     make SQLite walk through all of a cluster."""
     table = connection.ops.quote_name(model._meta.db_table)
     columns = ", ".join(f"here.{_quoted(_field(model, name))}" for name in names)
-    keys = [_quoted(_field(model, name)) for name in under]
-    alike = " AND ".join(f"here.{key} = wanted.{key}" for key in keys)
-    row = f"({', '.join(['%s'] * len(keys))})"
+    keys = ", ".join(_quoted(_field(model, name)) for name in under)
+    row = f"({', '.join(['%s'] * len(under))})"
     every = [tuple(place) for place in places]
-    most = MAX_PARAMETERS // len(keys)
+    most = MAX_PARAMETERS // len(under)
     for start in range(0, len(every), most):
         some = every[start : start + most]
         with connection.cursor() as cursor:
             cursor.execute(
-                f"WITH wanted ({', '.join(keys)}) AS (VALUES {', '.join([row] * len(some))}) "  # noqa: S608
-                f"SELECT {columns} FROM wanted CROSS JOIN {table} here WHERE {alike}",
+                f"WITH wanted ({keys}) AS (VALUES {', '.join([row] * len(some))}) "  # noqa: S608
+                f"SELECT {columns} FROM wanted JOIN {table} here USING ({keys})",
                 [value for place in some for value in place],
             )
             yield from cursor.fetchall()

@@ -11,6 +11,7 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from django.conf import settings
@@ -34,6 +35,14 @@ _M_ARENA_MAX = -8  # glibc, malloc.h
 log = logging.getLogger(__name__)
 
 
+class BrokenOff(Exception):
+    """Threads of an observer ended by an error."""
+
+    def __init__(self, threads: Sequence[str]) -> None:
+        names = " and ".join(threads)
+        super().__init__(f"The observer stopped: its {names} ended by an error, which the log above names.")
+
+
 class Observer:
     """``run`` blocks until :meth:`stop`, which may be called from a signal handler. A cluster that does not
     answer ``answers_within`` so many seconds counts as gone."""
@@ -54,7 +63,11 @@ class Observer:
         self._asked_to_stop = True
 
     def run(self) -> None:
-        """Look after clusters and time until stopped, then give everything back within five seconds."""
+        """Look after clusters and time until stopped, then give everything back within five seconds.
+
+        Raises :class:`BrokenOff` where a thread that it needs has ended by an error: with the leases
+        renewed and nothing written, no other observer would take over.
+        """
         _one_arena()
         threads = [
             threading.Thread(target=self._writer.run, name="writer", daemon=True),
@@ -64,7 +77,7 @@ class Observer:
             thread.start()
         log.info("observer %s has started", self.holder)
         renew_at = 0.0
-        while not self._asked_to_stop:
+        while not self._asked_to_stop and all(thread.is_alive() for thread in threads):
             try:
                 if time.monotonic() >= renew_at:
                     renew_at = time.monotonic() + leases.RENEW_EVERY
@@ -74,8 +87,11 @@ class Observer:
                 log.exception("the observer cannot reach its database")
                 connections.close_all()
             self._sleep(TICK)
+        ended = [thread.name for thread in threads if not thread.is_alive()]
         self._ended.set()
         self._close(threads)
+        if ended:
+            raise BrokenOff(ended)
 
     def _sleep(self, seconds: float) -> None:
         end = time.monotonic() + seconds

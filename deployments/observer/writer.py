@@ -18,6 +18,7 @@ from django.db import DatabaseError, close_old_connections, connections, transac
 from django.db.models import F
 from django.utils import timezone
 
+from deployments.domain.states import OperationState
 from deployments.ledger import transitions
 from deployments.ledger.announce import announce
 from deployments.models import Cluster, Deployment, Operation, WatchState
@@ -116,7 +117,10 @@ class Writer:
         due = self._to_wake - set(self._woken)
         if not due:
             return 0
-        woken = transitions.wake(Operation.objects.filter(deployment_id__in=due, attempts=0))
+        # There are few who wait, and thousands who changed while a list comes in: asked for from that side.
+        parked = Operation.objects.filter(state=OperationState.QUEUED, wake_at__isnull=False, attempts=0)
+        waiting = due.intersection(parked.values_list("deployment_id", flat=True).order_by())
+        woken = transitions.wake(parked.filter(deployment_id__in=waiting)) if waiting else 0
         self._to_wake -= due
         self._woken |= dict.fromkeys(due, now)
         return woken

@@ -28,7 +28,9 @@ from deployments.models import (
     Team,
     WatchState,
 )
-from deployments.observer.service import Observer
+from deployments.observer import leases
+from deployments.observer.service import BrokenOff, Observer
+from deployments.observer.writer import Writer
 from tests.core.conftest import connected
 from tests.sandbox_server import RunningSandbox
 from tests.working import work_off
@@ -249,12 +251,24 @@ def test_an_observer_that_stops_hands_over_at_once(cluster: Cluster) -> None:
         threads[0].join(6)
         assert not threads[0].is_alive() and time.monotonic() - began < 5
         name = f"cluster:{cluster.pk}"
-        leases = wait_for_lease(name, "second")
-        assert leases
+        assert wait_for_lease(name, "second")
     finally:
         second.stop()
         for thread in threads:
             thread.join(10)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_observer_that_cannot_write_ends_and_gives_its_clusters_back(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(writer: Writer, wait: float = 0.0) -> int:
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr(Writer, "flush", broken)
+    with pytest.raises(BrokenOff, match="its writer ended by an error"):
+        Observer("broken").run()
+    assert leases.acquire(leases.cluster_lease(cluster.pk), "another") is not None
 
 
 def wait_for_lease(name: str, holder: str) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 
 from deployments.domain.actors import Actor
+from deployments.domain.health.assess import SILENT
 from deployments.domain.states import Health, OperationKind, OperationState
 from deployments.ledger import transitions
 from deployments.models import Cluster, Deployment, Lease, Operation, Revision, Team
@@ -120,18 +121,50 @@ def test_an_ended_question_goes_after_an_hour_and_work_stays(admin: Actor, clust
     assert left == {running.pk, work.pk}
 
 
-def test_an_old_observation_is_said_to_be_old(team: Team, cluster: Cluster, revision: Revision) -> None:
+@pytest.mark.parametrize(
+    ("health", "sentence"),
+    [
+        (Health.HEALTHY, "r1 is ready on every server."),
+        (Health.UNKNOWN, "All pods are ready; not checked yet is whether Ollama answers."),
+    ],
+)
+def test_an_old_observation_is_said_to_be_old(
+    team: Team, cluster: Cluster, revision: Revision, health: Health, sentence: str
+) -> None:
     now = timezone.now()
     deployment = Deployment.objects.create(
         team=team, cluster=cluster, namespace="a", name="r1", revision=revision,
-        health=Health.HEALTHY, observed_at=now - timedelta(minutes=4),
+        health=health, health_sentence=sentence, observed_at=now - timedelta(minutes=4),
     )  # fmt: skip
     for kind in ("Pod", "StatefulSet", "Deployment", "PersistentVolumeClaim"):
         cluster.watches.create(kind=kind, confirmed_at=now - timedelta(minutes=4))
-    Timekeeper("t").tick(now)
+    keeper = Timekeeper("t")
+    keeper.tick(now)
     deployment.refresh_from_db()
-    assert deployment.health == Health.UNKNOWN and "4 minutes ago" in deployment.health_sentence
+    assert deployment.health == Health.UNKNOWN and deployment.health_sentence == SILENT
     assert deployment.version == 2
+    keeper.tick(now + timedelta(minutes=30))
+    deployment.refresh_from_db()
+    assert deployment.health_sentence == SILENT and deployment.version == 2
+
+
+def test_of_many_in_trouble_each_has_its_turn(team: Team, cluster: Cluster, revision: Revision) -> None:
+    now = timezone.now()
+    Deployment.objects.bulk_create(
+        Deployment(
+            team=team, cluster=cluster, namespace="a", name=f"r{number}", revision=revision,
+            health=Health.FAILED, health_sentence="What was said before.", observed_at=now,
+        )
+        for number in range(130)
+    )  # fmt: skip
+    for kind in ("Pod", "StatefulSet", "Deployment", "PersistentVolumeClaim"):
+        cluster.watches.create(kind=kind, confirmed_at=now)
+    left = Deployment.objects.filter(health_sentence="What was said before.")
+    keeper = Timekeeper("t")
+    keeper.tick(now)
+    assert left.count() == 30  # a round costs no more, however many there are
+    keeper.tick(now + timedelta(seconds=6))
+    assert left.count() == 0
 
 
 def test_each_job_has_its_own_pace_and_a_broken_one_holds_up_no_other() -> None:

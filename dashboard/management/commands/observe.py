@@ -8,10 +8,10 @@ from types import FrameType
 from typing import Any
 
 from django.core.checks import Tags
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
 
-from deployments.observer.service import Observer
+from deployments.observer.service import BrokenOff, Observer
 
 
 class Command(BaseCommand):
@@ -31,7 +31,10 @@ class Command(BaseCommand):
 
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, stop)
-        observer.run()
+        try:
+            observer.run()
+        except BrokenOff as error:
+            raise CommandError(str(error)) from error  # whoever supervises it starts it again
 
     def _check_migrations_apart(self) -> None:
         """Say which migrations are missing. In a child, which takes with it what it read of them: ten
