@@ -19,7 +19,7 @@ from deployments.selectors import scope
 _VENDORS = ("nvidia.com/", "amd.com/")
 
 
-# What so many Nodes offer is remembered by their versions: most are the same from one page to the next.
+# What so many nodes offer and have free is remembered: most are the same from one page to the next.
 _REMEMBERED = 8192
 
 
@@ -65,7 +65,8 @@ class _Row(NamedTuple):
 
 _COLUMNS = ("pk", "cluster_id", "cluster__name", "name", "uid", "resource_version", "asked")
 _Version = tuple[int, str, str]
-_remembered: dict[_Version, tuple[_Offer, ...]] = {}
+_offered: dict[_Version, tuple[_Offer, ...]] = {}
+_made: dict[tuple[Any, ...], tuple[NodeGpus, ...]] = {}
 
 
 def node_gpus(actor: Actor, cluster_id: int | None = None) -> list[NodeGpus]:
@@ -76,52 +77,66 @@ def node_gpus(actor: Actor, cluster_id: int | None = None) -> list[NodeGpus]:
         nodes = nodes.filter(cluster_id=cluster_id)
     # As text: a JSON field decodes slowly.
     read = nodes.annotate(asked=Cast("requested", TextField())).order_by().values_list(*_COLUMNS)
-    rows = sorted(map(_Row._make, read), key=itemgetter(2, 3))
-    offered = _offered(rows)
-    found: list[NodeGpus] = []
-    for row in rows:
-        offers = offered[row.pk]
-        if not offers:
-            continue
-        sums: dict[str, int] | None = None if row.asked is None else orjson.loads(row.asked)
-        for offer in offers:
-            requested = None if sums is None else _count(sums.get(offer.resource, 0))
-            found.append(
-                NodeGpus(
-                    cluster_id=row.cluster_id,
-                    cluster_name=row.cluster_name,
-                    node=row.name,
-                    resource=offer.resource,
-                    product=offer.product,
-                    capacity=offer.capacity,
-                    allocatable=offer.allocatable,
-                    unhealthy=max(0, offer.capacity - offer.allocatable),
-                    requested=requested,
-                    free=None if requested is None else max(0, offer.allocatable - requested),
-                    closed=offer.closed,
-                )
-            )
+    rows = sorted(read, key=itemgetter(2, 3))
+    several = [_made.get(row) for row in rows]
+    new = [row for row, known in zip(rows, several, strict=True) if known is None]
+    if new:
+        made = _make(new)
+        several = [
+            known if known is not None else made[row] for row, known in zip(rows, several, strict=True)
+        ]
+    return [each for known in several if known for each in known]
+
+
+def _make(read: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], tuple[NodeGpus, ...]]:
+    """Rows of nodes -> what stands in each, which is remembered as long as nothing in the row changes."""
+    offered = _offers_of([_Row._make(row) for row in read])
+    found = {}
+    for row in read:
+        node = _Row._make(row)
+        sums: dict[str, int] | None = None if node.asked is None else orjson.loads(node.asked)
+        found[row] = tuple(_node_gpus(node, offer, sums) for offer in offered[node.pk])
+    if len(_made) + len(found) > _REMEMBERED:
+        _made.clear()
+    _made.update(found)
     return found
 
 
-def _offered(rows: Sequence[_Row]) -> dict[int, tuple[_Offer, ...]]:
+def _node_gpus(row: _Row, offer: _Offer, sums: dict[str, int] | None) -> NodeGpus:
+    requested = None if sums is None else _count(sums.get(offer.resource, 0))
+    return NodeGpus(
+        cluster_id=row.cluster_id,
+        cluster_name=row.cluster_name,
+        node=row.name,
+        resource=offer.resource,
+        product=offer.product,
+        capacity=offer.capacity,
+        allocatable=offer.allocatable,
+        unhealthy=max(0, offer.capacity - offer.allocatable),
+        requested=requested,
+        free=None if requested is None else max(0, offer.allocatable - requested),
+        closed=offer.closed,
+    )
+
+
+def _offers_of(rows: Sequence[_Row]) -> dict[int, tuple[_Offer, ...]]:
     """What each of these nodes offers. A whole Node is read once for each of its versions."""
     found: dict[int, tuple[_Offer, ...]] = {}
     unknown = []
     for row in rows:
-        offers = _remembered.get((row.pk, row.uid, row.resource_version))
+        offers = _offered.get((row.pk, row.uid, row.resource_version))
         if offers is None:
             unknown.append(row.pk)
         else:
             found[row.pk] = offers
     if unknown:
-        if len(_remembered) + len(unknown) > _REMEMBERED:
-            _remembered.clear()
+        if len(_offered) + len(unknown) > _REMEMBERED:
+            _offered.clear()
         several = ClusterNode.objects.filter(pk__in=unknown).annotate(node=Cast("data", TextField()))
         # One that has gone meanwhile offers nothing.
         found |= dict.fromkeys(unknown, ())
         for pk, uid, version, node in several.order_by().values_list("pk", "uid", "resource_version", "node"):
-            found[pk] = _remembered[pk, uid, version] = _offers(node)
+            found[pk] = _offered[pk, uid, version] = _offers(node)
     return found
 
 

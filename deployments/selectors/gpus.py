@@ -361,9 +361,15 @@ def _is(condition: Q) -> Combinable:
     return ExpressionWrapper(condition, output_field=BooleanField())
 
 
+_OF_CLUSTER = (
+    "name",
+    *(f"gpu_sampling__{name}" for name in ("sampled_at", "no_data", "answered", "devices")),
+)
+
+
 def cluster_gpus(actor: Actor, now: datetime, cluster_id: int | None = None) -> list[ClusterGpus]:
     """The caller's clusters, each with where its GPU figures come from; two queries."""
-    clusters = scope.clusters(actor).select_related("gpu_sampling").order_by("name")
+    clusters = scope.clusters(actor).select_related("gpu_sampling").only(*_OF_CLUSTER).order_by("name")
     if cluster_id is not None:
         clusters = clusters.filter(pk=cluster_id)
     found = list(clusters)
