@@ -50,7 +50,23 @@ def make_the_team(admin: Page) -> str:
     invitations.get_by_role("button", name="Invite").click()
     link = admin.locator(".notice code").inner_text()
     assert "/join/" in link
+    copies(admin, link)
     return link
+
+
+def copies(admin: Page, link: str) -> None:
+    """The button puts the link on the clipboard; where that is forbidden it chooses the text instead."""
+    button = admin.locator("[data-copy]")
+    admin.evaluate(
+        "() => { navigator.clipboard.writeText = () => Promise.reject(new Error('not allowed')); }"
+    )
+    button.click()
+    admin.wait_for_function("wanted => getSelection().toString() === wanted", arg=link)
+    expect(button).to_have_text("Copy")
+    admin.evaluate("() => { navigator.clipboard.writeText = async text => { window.copied = text; }; }")
+    button.click()
+    expect(button).to_have_text("Copied")
+    assert admin.evaluate("window.copied") == link
 
 
 def grant_the_cluster(admin: Page) -> None:
