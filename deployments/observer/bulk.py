@@ -6,6 +6,7 @@ texts, numbers, times, and for JSON what it holds, or its text in bytes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -15,6 +16,7 @@ from django.db import connection
 from django.db.models import DateTimeField, Field, JSONField, Model
 
 Values = Sequence[Any]
+ROWS_AT_ONCE = 250
 MAX_PARAMETERS = 900  # of one statement; any SQLite takes 999
 
 
@@ -80,10 +82,11 @@ def standing(
 
 def _many(statement: str, fields: Sequence[Field[Any, Any]], rows: Iterable[Values]) -> None:
     prepare = [_preparing(field) for field in fields]
-    values = [[each(value) for each, value in zip(prepare, row, strict=True)] for row in rows]
-    if values:
+    ready = ([each(value) for each, value in zip(prepare, row, strict=True)] for row in rows)
+    # What a thousand objects hold as texts is megabytes, beside their bytes.
+    while some := list(itertools.islice(ready, ROWS_AT_ONCE)):
         with connection.cursor() as cursor:
-            cursor.executemany(statement, values)
+            cursor.executemany(statement, some)
 
 
 def _preparing(field: Field[Any, Any]) -> Callable[[Any], Any]:

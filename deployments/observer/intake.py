@@ -52,7 +52,7 @@ class Intake:
         """The list is complete: what it did not hold is gone."""
         present = frozenset(self._listing.pop(scope, ()))
         known = self._scope(scope)
-        for place in set(known) - present:
+        for place in [place for place in known if place not in present]:
             del known[place]
         self._backlog.put(Listed(self._cluster_id, self._lease, scope, present))
         if scope.all_pods:

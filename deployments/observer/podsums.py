@@ -48,7 +48,8 @@ class PodSums:
     def end(self) -> None:
         """The list is complete."""
         with self._lock:
-            for uid in set(self._pods) - (self._listing or set()):
+            listed = self._listing or set()
+            for uid in [uid for uid in self._pods if uid not in listed]:
                 self._drop(uid)
             self._listing = None
             self._complete = True
