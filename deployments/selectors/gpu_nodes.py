@@ -90,12 +90,12 @@ def node_gpus(actor: Actor, cluster_id: int | None = None) -> list[NodeGpus]:
 
 def _make(read: Sequence[tuple[Any, ...]]) -> dict[tuple[Any, ...], tuple[NodeGpus, ...]]:
     """Rows of nodes -> what stands in each, which is remembered as long as nothing in the row changes."""
-    offered = _offers_of([_Row._make(row) for row in read])
-    found = {}
-    for row in read:
-        node = _Row._make(row)
+    nodes = [_Row._make(row) for row in read]
+    offered = _offers_of(nodes)
+    found: dict[tuple[Any, ...], tuple[NodeGpus, ...]] = {}
+    for node in nodes:
         sums: dict[str, int] | None = None if node.asked is None else orjson.loads(node.asked)
-        found[row] = tuple(_node_gpus(node, offer, sums) for offer in offered[node.pk])
+        found[node] = tuple(_node_gpus(node, offer, sums) for offer in offered[node.pk])
     if len(_made) + len(found) > _REMEMBERED:
         _made.clear()
     _made.update(found)
