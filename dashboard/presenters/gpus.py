@@ -341,7 +341,7 @@ def about(device: GpuDevice, known: ClusterGpus) -> list[Fact]:
         Fact(_("Driver"), device.driver or unknown),
         Fact(_("Instance"), device.instance or _("the whole device")),
         Fact(_("Identity"), device.key),
-        Fact(_("Measured by"), source(device.source), known.source_name),
+        Fact(_("Measured by"), source(device.source), known.sources.get(SourceKind(device.source), "")),
         Fact(_("Seen first"), exact(device.first_seen_at)),
     ]
 
