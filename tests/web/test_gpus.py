@@ -98,6 +98,8 @@ def test_filters_order_and_range_are_in_the_address(signed_in: Client, cluster: 
     ):
         page = html(signed_in, f"/gpus/?{query}").partition('id="devices"')[2]
         assert f"<b>{shown}</b>" in page and f"<b>{hidden}</b>" not in page, query
+    page = html(signed_in, "/gpus/?q=none")
+    assert "No GPU is measured" not in page and "The filters hide all others." in page
     page = html(signed_in, "/gpus/?sort=-utilisation&range=24h")
     table = page.partition('id="devices"')[2]
     assert table.index("<b>fra-2</b>") < table.index("<b>fra-1</b>")
