@@ -167,8 +167,11 @@ def name(row: GpuRow) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def headline(totals: GpuTotals, told: bool) -> str:
-    """The answer to "what is free": ``told`` says whether the sources tell who holds what."""
+def headline(totals: GpuTotals, told: bool, filtered: bool) -> str:
+    """The answer to "what is free": ``told`` says whether the sources tell who holds what, ``filtered``
+    whether there may be others than were counted."""
+    if not totals.devices and filtered:
+        return _("No GPU is like that")
     if not totals.devices:
         return _("No GPU is measured")
     if not told:
@@ -341,7 +344,7 @@ def about(device: GpuDevice, known: ClusterGpus) -> list[Fact]:
         Fact(_("Driver"), device.driver or unknown),
         Fact(_("Instance"), device.instance or _("the whole device")),
         Fact(_("Identity"), device.key),
-        Fact(_("Measured by"), source(device.source), known.source_name),
+        Fact(_("Measured by"), source(device.source), known.sources.get(SourceKind(device.source), "")),
         Fact(_("Seen first"), exact(device.first_seen_at)),
     ]
 

@@ -117,7 +117,7 @@ def _order(row: NodeRow, key: str, *, reverse: bool) -> tuple[bool, float]:
         value = row.pods
     else:
         resource = row.resource(key)
-        value = share(resource.requested, resource.allocatable) if resource else None
+        value = requested_share(resource) if resource else None
     if value is None:
         return True, 0.0
     return False, -value if reverse else value
@@ -202,6 +202,13 @@ def _cores(millicores: float) -> str:
     return number_format(cores, 0 if cores == int(cores) else 1)
 
 
+def requested_share(resource: NodeResource) -> float | None:
+    """In percent; None where it cannot be told. Of nothing, nothing is left."""
+    if resource.allocatable == 0 and resource.requested is not None:
+        return 100.0 if resource.requested else 0.0
+    return share(resource.requested, resource.allocatable)
+
+
 def amount(resource: NodeResource) -> Amount:
     """A resource with how much of it is requested and what is free."""
     whole = quantity(resource.name, resource.allocatable)
@@ -216,7 +223,7 @@ def amount(resource: NodeResource) -> Amount:
         note = _("more is requested than there is")
     elif resource.unhealthy:
         note = _("%(n)s broken") % {"n": resource.unhealthy}
-    return Amount(name_of(resource.name), share(resource.requested, resource.allocatable), text, note, [])
+    return Amount(name_of(resource.name), requested_share(resource), text, note, [])
 
 
 def gpu_amount(resource: NodeResource) -> Amount:

@@ -149,8 +149,12 @@ def _state(page: selector.DeploymentPage) -> dict[str, Any]:
     row = page.deployment
     spec = selector.spec_of(page.release.spec if page.release else row.revision.spec)
     workloads = selector.observed(row, ("StatefulSet",))
+    seen = row.observed_at
+    if seen and row.health_since:
+        # The quietest of its watches may be silent for a minute; what it says now was seen when it turned.
+        seen = max(seen, row.health_since)
     evidence = [
-        Evidence(str(text), "box", _("watch"), row.observed_at)
+        Evidence(str(text), "box", _("watch"), seen)
         for text in (row.health_evidence if isinstance(row.health_evidence, list) else [])
     ]
     return {

@@ -85,7 +85,7 @@ def gpus(request: HttpRequest) -> HttpResponse:
         "filtered": bool(wanted.cluster) or narrowed,
         "headline": words.headline_gone(sums)
         if wanted.state == "gone"
-        else words.headline(sums, _told(rows)),
+        else words.headline(sums, _told(rows), bool(wanted.cluster) or narrowed),
         "summary": "" if wanted.state == "gone" else words.summary(sums),
         "reasons": words.reasons([each for each in shown if each.why]),
         "origins": words.origins(rows)[:ORIGINS_SHOWN],

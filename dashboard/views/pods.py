@@ -117,7 +117,7 @@ def pod(request: HttpRequest, pk: int, name: str) -> HttpResponse:
 def _about(deployment: Deployment, found: ObservedObject) -> dict[str, Any]:
     watch = deployment_selector.last_confirmed(deployment, "Pod")
     seen = watch.confirmed_at if watch else deployment.observed_at
-    events = selector.events(deployment, about=f"Pod/{found.name}")
+    events = selector.events(deployment, about=found)
     said = _judged(deployment, found, events)
     late = seen is None or (timezone.now() - seen).total_seconds() > STALE_SECONDS
     source = _("pods by watch")

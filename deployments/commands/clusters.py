@@ -24,7 +24,7 @@ from deployments.gateways.kubernetes import (
     read_kubeconfig,
 )
 from deployments.ledger import audit, transitions, vault
-from deployments.ledger.announce import announce
+from deployments.ledger.announce import announce, announce_lists
 from deployments.models import Cluster, ClusterGrant, Operation, Release, Revision, Team
 from deployments.policies import Action, require
 from deployments.selectors import lookup
@@ -94,7 +94,7 @@ def connect_cluster(
     for team in teams:
         ClusterGrant.objects.create(cluster=cluster, team=team, namespaces=namespaces)
     check = _check(actor, cluster)
-    announce("list", 0, cluster.version)
+    announce_lists()
     audit.record(
         actor,
         "cluster.connect",
@@ -165,7 +165,7 @@ def remove_cluster(actor: Actor, *, cluster_id: int, reason: str = "") -> None:
     Cluster.objects.filter(pk=cluster.pk).update(
         removed_at=timezone.now(), credential=b"", version=F("version") + 1
     )
-    announce("list", 0, cluster.version + 1)
+    announce_lists()
     audit.record(actor, "cluster.remove", of_cluster(cluster), reason=checked_reason(reason))
 
 

@@ -13,7 +13,7 @@ from deployments.domain.errors import Conflict, NotFound
 from deployments.domain.names import require_namespace_patterns
 from deployments.domain.quota import Limits, words
 from deployments.ledger import audit
-from deployments.ledger.announce import announce
+from deployments.ledger.announce import announce, announce_lists
 from deployments.models import Cluster, ClusterGrant, Deployment, Team
 from deployments.policies import Action, require
 from deployments.selectors import lookup
@@ -128,4 +128,4 @@ def _words(row: ClusterGrant) -> dict[str, object]:
 def _changed(cluster: Cluster) -> None:
     Cluster.objects.filter(pk=cluster.pk).update(version=F("version") + 1)
     announce("cluster", cluster.pk, cluster.version + 1)
-    announce("list", 0, cluster.version + 1)
+    announce_lists()

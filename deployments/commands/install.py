@@ -16,7 +16,6 @@ from deployments.domain.spec import spec_from_json
 from deployments.domain.states import OperationKind
 from deployments.domain.subjects import Subject
 from deployments.ledger import audit
-from deployments.ledger.announce import announce
 from deployments.models import Deployment, Operation, Revision
 from deployments.policies import Action, grant_for, require, require_usable
 from deployments.policies import require_namespace as require_granted
@@ -84,7 +83,6 @@ def install(
         request={"create_namespace": create_namespace, "revision": revision.pk, "anyway": anyway},
         reason=reason,
     )
-    announce("list", 0, operation.pk, team=team.pk)
     audit.record(
         actor,
         Action.INSTALL,

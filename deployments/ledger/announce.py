@@ -36,6 +36,12 @@ def announce(kind: str, identity: int, version: int, *, team: int | None = None)
     announce_all([(kind, identity, version, team)])
 
 
+def announce_lists(team: int | None = None) -> None:
+    """Tell the pages that what belongs on a list has changed: something is new, gone, or counts among
+    others now. A page that lists what is ill, say, follows what it shows and cannot know what it does not."""
+    announce("list", 0, int(time.time() * 1000), team=team)
+
+
 def announce_all(changes: Iterable[tuple[str, int, int, int | None]]) -> None:
     """Like :func:`announce` for many changes (kind, identity, version, team), in one round trip."""
     lines = [

@@ -29,7 +29,7 @@ from deployments.domain.states import (
 )
 from deployments.domain.subjects import Subject
 from deployments.ledger import audit
-from deployments.ledger.announce import announce
+from deployments.ledger.announce import announce, announce_lists
 from deployments.ledger.queue import send_on_commit
 from deployments.models import (
     ActivePull,
@@ -115,6 +115,7 @@ def create(
     )
     _transition(operation.pk, "", OperationState.QUEUED, f"asked for by {actor.name}", 0, now)
     announce_operation(operation)
+    announce_lists(operation.team_id)
     send_on_commit(operation.pk, queue)
     return operation
 
@@ -212,6 +213,7 @@ def await_approval(held: Claim, cause: str) -> None:
             now,
         )
         announce_operation(operation)
+        announce_lists(operation.team_id)
 
 
 def approved(operation_id: int, cause: str) -> bool:
@@ -415,6 +417,7 @@ def _ended(operation: Operation, before: OperationState, cause: str, now: dateti
         )
     ActivePull.objects.filter(operation=operation).delete()
     announce_operation(operation)
+    announce_lists(operation.team_id)
     waiters = list(PullWaiter.objects.filter(pull=operation).values_list("operation_id", flat=True))
     if waiters:
         wake(Operation.objects.filter(pk__in=waiters))

@@ -15,7 +15,7 @@ from django.db.models.functions import Cast
 from deployments.domain.health.assess import RECENT, Assessment, assess
 from deployments.domain.health.observed import Unapplied
 from deployments.domain.states import ACTIVE, OperationKind, OperationState
-from deployments.ledger.announce import announce_all
+from deployments.ledger.announce import announce_all, announce_lists
 from deployments.models import (
     Cluster,
     Deployment,
@@ -187,6 +187,7 @@ def _store(judged: Iterable[_Judged], now: datetime) -> tuple[set[int], list[int
     """Write judgements; returns the deployments of which a page shows a difference, and those that have
     changed since they were read."""
     changed: set[int] = set()
+    turned: set[int] = set()
     missed: list[int] = []
     for deployment, found, seen in judged:
         update: dict[str, Any] = {"observed_at": seen.confirmed}
@@ -209,8 +210,12 @@ def _store(judged: Iterable[_Judged], now: datetime) -> tuple[set[int], list[int
             missed.append(deployment.pk)
         elif differs:
             changed.add(deployment.pk)
+            if found.health != deployment.health:
+                turned.add(deployment.team_id)
     if changed:
         announce_deployments(changed)
+    for team in turned:
+        announce_lists(team)
     return changed, missed
 
 

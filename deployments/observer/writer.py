@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from deployments.domain.states import OperationState
 from deployments.ledger import transitions
-from deployments.ledger.announce import announce
+from deployments.ledger.announce import announce, announce_lists
 from deployments.models import Cluster, Deployment, Operation, WatchState
 from deployments.observer.backlog import Backlog, Broken, Change, Confirmed, Reached, Unlisted
 from deployments.observer.health import announce_deployments, reassess_all
@@ -234,6 +234,8 @@ class Writer:
             self._noted[row.pk] = change.at
         if not same:
             announce("cluster", row.pk, row.version + 1)
+        if bool(change.error) != bool(row.last_error):
+            announce_lists()
         if change.clock_ahead is not None:
             _clock(row.pk, change.clock_ahead)
         return foreign != row.foreign_uid

@@ -7,7 +7,7 @@ are in ``deployments.selectors.gpu_charts``, what nodes have free in ``gpu_nodes
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -140,15 +140,15 @@ class GpuTotals:
 
 @dataclass(frozen=True)
 class ClusterGpus:
-    """How the GPUs of one cluster are known: from what, how old, and what is missing.
+    """How the GPUs of one cluster are known: from what (each vendor has an exporter of its own), how old,
+    and what is missing.
 
     ``why`` is None where all is well; ``why.reason.partial`` where there are figures all the same.
     """
 
     cluster: Cluster
     devices: int
-    source: SourceKind | None
-    source_name: str
+    sources: Mapping[SourceKind, str]
     sampled_at: datetime | None
     fresh: bool
     why: Why | None
@@ -373,11 +373,10 @@ def cluster_gpus(actor: Actor, now: datetime, cluster_id: int | None = None) -> 
     if cluster_id is not None:
         clusters = clusters.filter(pk=cluster_id)
     found = list(clusters)
-    chosen = {
-        source.cluster_id: source
-        for source in MetricsSource.objects.filter(cluster__in=[c.pk for c in found], chosen=True)
-    }
-    return [_cluster(cluster, chosen.get(cluster.pk), now) for cluster in found]
+    chosen: dict[int, list[MetricsSource]] = {}
+    for source in MetricsSource.objects.filter(cluster__in=[c.pk for c in found], chosen=True):
+        chosen.setdefault(source.cluster_id, []).append(source)
+    return [_cluster(cluster, chosen.get(cluster.pk, ()), now) for cluster in found]
 
 
 def sources(actor: Actor, cluster_id: int) -> list[MetricsSource]:
@@ -389,7 +388,7 @@ def sources(actor: Actor, cluster_id: int) -> list[MetricsSource]:
 def deployment_gpus(actor: Actor, deployment: Deployment, now: datetime) -> DeploymentGpus:
     """The GPU section of a deployment that the caller may see; six queries."""
     cluster = Cluster.objects.select_related("gpu_sampling").get(pk=deployment.cluster_id)
-    chosen = MetricsSource.objects.filter(cluster=cluster, chosen=True).first()
+    chosen = MetricsSource.objects.filter(cluster=cluster, chosen=True)
     placements, empty, silent = placements_of(deployment, now)
     return DeploymentGpus(
         rows=held_by(actor, deployment, now),
@@ -451,7 +450,7 @@ def _row(actor: Actor, device: dict[str, Any], mute: bool, now: datetime) -> Gpu
     )
 
 
-def _cluster(cluster: Cluster, source: MetricsSource | None, now: datetime) -> ClusterGpus:
+def _cluster(cluster: Cluster, chosen: Iterable[MetricsSource], now: datetime) -> ClusterGpus:
     state = getattr(cluster, "gpu_sampling", None)
     at = state.sampled_at if state else None
     current = fresh(at, now)
@@ -465,8 +464,7 @@ def _cluster(cluster: Cluster, source: MetricsSource | None, now: datetime) -> C
     return ClusterGpus(
         cluster=cluster,
         devices=state.devices if state else 0,
-        source=SourceKind(source.kind) if source else None,
-        source_name=f"{source.namespace}/{source.name}" if source else "",
+        sources={SourceKind(each.kind): f"{each.namespace}/{each.name}" for each in chosen},
         sampled_at=at,
         fresh=current,
         why=reason,

@@ -220,7 +220,8 @@ def _is_trouble(condition: Mapping[str, str]) -> bool:
 
 
 def _resources(row: ClusterNode) -> tuple[NodeResource, ...]:
-    """What pods may take, GPUs first. A quantity that cannot be read leaves its resource out."""
+    """What pods may take, GPUs first. A quantity that cannot be read leaves its resource out; so does a
+    kind of pages in memory that the node does not have, as most have none."""
     offered = _amounts(row.data.get("allocatable") or row.data.get("capacity"))
     capacity = _amounts(row.data.get("capacity"))
     asked = row.requested
@@ -229,6 +230,7 @@ def _resources(row: ClusterNode) -> tuple[NodeResource, ...]:
     found = [
         NodeResource(name, capacity.get(name, amount), amount, None if asked is None else asked.get(name, 0))
         for name, amount in offered.items()
+        if amount or capacity.get(name) or (asked or {}).get(name) or not name.startswith("hugepages-")
     ]
     order = {name: place for place, name in enumerate((*GPU_RESOURCES, "cpu", "memory", "pods"))}
     return tuple(sorted(found, key=lambda one: (order.get(one.name, 1 if one.is_gpu else 9), one.name)))

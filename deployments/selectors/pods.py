@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from django.conf import settings
+from django.db.models import Q
 
 from deployments.domain.actors import Actor
 from deployments.domain.errors import Conflict, NotFound
@@ -35,18 +36,21 @@ def claims_of(deployment: Deployment, names: list[str]) -> dict[str, ObservedObj
     return {row.name: row for row in found}
 
 
-def events(deployment: Deployment, *, warnings: bool = False, about: str = "") -> list[ObservedObject]:
+def events(
+    deployment: Deployment, *, warnings: bool = False, about: ObservedObject | None = None
+) -> list[ObservedObject]:
     """What the cluster reported, newest first: by the time that the cluster gives, since many events
     are seen at once after a connection was lost.
 
-    ``warnings`` leaves out the others; ``about`` keeps those of one object, "Pod/r1-server-0".
+    ``warnings`` leaves out the others; ``about`` keeps those of one object, and not of an earlier one of
+    its name: a StatefulSet's pods have each other's. Events that do not tell a uid may be of either.
     """
     rows = deployment.observed.filter(kind="Event")
     if warnings:
         rows = rows.filter(data__type="Warning")
     if about:
-        kind, _, name = about.partition("/")
-        rows = rows.filter(data__involved__kind=kind, data__involved__name=name)
+        rows = rows.filter(data__involved__kind=about.kind, data__involved__name=about.name)
+        rows = rows.filter(Q(data__involved__uid__in=[about.uid, ""]) | Q(data__involved__uid__isnull=True))
     found = list(rows.order_by("-changed_at", "-pk")[:MOST_EVENTS])
     return sorted(found, key=event_time, reverse=True)
 

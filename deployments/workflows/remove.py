@@ -9,7 +9,7 @@ from deployments.domain.errors import ClusterForbids, ObjectMissing, Outdated
 from deployments.domain.states import ACTIVE, OperationKind
 from deployments.gateways.kubernetes import ClusterClient, ObjectRef, ResourceKind
 from deployments.ledger import transitions
-from deployments.ledger.announce import announce
+from deployments.ledger.announce import announce_lists
 from deployments.manifests.labels import DEPLOYMENT_LABEL
 from deployments.manifests.order import RANK
 from deployments.models import Deployment, OwnedObject
@@ -81,7 +81,7 @@ def namespace(run: Run) -> Done | Wait:
         return words
     Deployment.objects.filter(pk=deployment.pk).update(removed_at=timezone.now(), version=F("version") + 1)
     deployment.observed.all().delete()
-    announce("list", 0, run.operation.pk, team=deployment.team_id)
+    announce_lists(deployment.team_id)
     return Done(words)
 
 

@@ -19,6 +19,13 @@ SPACE = "smoke"
 POD = f"/api/v1/namespaces/{SPACE}/pods/smoke-server-0"
 CLAIM = f"/api/v1/namespaces/{SPACE}/persistentvolumeclaims/models-smoke-server-0"
 SERVER = {"namespace": SPACE, "pod": "smoke-server-*"}
+# The first age of a region that has just come from the server.
+AGE_OF_FRESH_WORDS = """() => {
+  const age = document.querySelector('#overview time[data-age]');
+  age.textContent = 'as it came';
+  age.dispatchEvent(new CustomEvent('fresh', { bubbles: true }));
+  return age.textContent;
+}"""
 
 
 class OpenPage:
@@ -150,6 +157,24 @@ def test_the_open_page_says_each_trouble_of_its_pods_and_its_end(opened: OpenPag
     opened.anew()
     opened.says("failed", "The node cannot download", "The node does not reach the registry; set a mirror")
     opened.well()
+
+
+def test_the_open_overview_says_what_needs_somebody_and_when_nothing_does(
+    opens: Opens, signed_in: StorageState, opened: OpenPage
+) -> None:
+    # In a window of its own: of two tabs in one window the hidden one would not be told anything.
+    page = opens(storage_state=signed_in).new_page()
+    page.goto("/")
+    title, mark = page.get_by_role("heading", level=1), "document.documentElement.dataset.loaded"
+    expect(title).to_have_text("Nothing needs you")
+    page.evaluate(f"{mark} = 'once'")
+    opened.practice.fault("probe_failure", **SERVER, kind="readiness")
+    expect(title).to_have_text("1 thing needs you")
+    expect(page.locator("#overview")).to_contain_text("smoke-server-0 runs, but fails its readiness probe")
+    assert page.evaluate(AGE_OF_FRESH_WORDS) != "as it came", "it goes on where the page's clock is"
+    opened.well()
+    expect(title).to_have_text("Nothing needs you")
+    assert page.evaluate(mark) == "once", "it was never loaded anew"
 
 
 def test_the_open_page_says_why_its_pods_find_no_node(opened: OpenPage) -> None:

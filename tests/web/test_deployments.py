@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -105,6 +106,20 @@ def test_an_ill_deployment_says_why_and_what_to_do(signed_in: Client, team: Team
     page = html(signed_in, f"/deployments/{ill.pk}/")
     for words in (ill.health_sentence, ill.health_evidence[0], ill.health_remedy, "not checked yet"):
         assert words in page
+
+
+def test_evidence_is_not_said_to_be_older_than_what_it_is_evidence_of(signed_in: Client, team: Team) -> None:
+    now = timezone.now()
+    ill = rows.deployment(
+        rows.revision(team),
+        rows.cluster(),
+        health=Health.FAILED,
+        health_evidence=["the pod was evicted"],
+        health_since=now - timedelta(seconds=3),
+        observed_at=now - timedelta(seconds=55),
+    )
+    page = html(signed_in, f"/deployments/{ill.pk}/")
+    assert ">3\u00a0s ago<" in page.partition("the pod was evicted")[2].partition("</li>")[0]
 
 
 def test_a_model_that_is_missing_is_pulled_from_where_it_is_said(signed_in: Client, team: Team) -> None:

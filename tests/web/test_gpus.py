@@ -16,9 +16,9 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from dashboard.templatetags import charts
-from deployments.domain.gpus import NoData, why
+from deployments.domain.gpus import NoData, SourceKind, why
 from deployments.domain.states import SiteRole
-from deployments.models import Cluster, ClusterGrant, Deployment, GpuDevice, Team
+from deployments.models import Cluster, ClusterGrant, Deployment, GpuDevice, MetricsSource, Team
 from tests.factories import make_team
 from tests.web import gpu_rows, rows
 from tests.web.reading import html
@@ -98,6 +98,8 @@ def test_filters_order_and_range_are_in_the_address(signed_in: Client, cluster: 
     ):
         page = html(signed_in, f"/gpus/?{query}").partition('id="devices"')[2]
         assert f"<b>{shown}</b>" in page and f"<b>{hidden}</b>" not in page, query
+    page = html(signed_in, "/gpus/?q=none")
+    assert "No GPU is measured" not in page and "The filters hide all others." in page
     page = html(signed_in, "/gpus/?sort=-utilisation&range=24h")
     table = page.partition('id="devices"')[2]
     assert table.index("<b>fra-2</b>") < table.index("<b>fra-1</b>")
@@ -243,6 +245,17 @@ def test_a_device_shows_its_figures_with_source_and_age(
     assert f"81{NB}%" in table and f"72{NB}°C" in table
     part = html(signed_in, f"/gpus/{device.pk}/", **{"X-Fragment": "1"})
     assert part.lstrip().startswith('<div id="device"') and "data-charts" not in part
+
+
+def test_a_device_names_the_exporter_of_its_own_vendor(signed_in: Client, cluster: Cluster) -> None:
+    amds = {"kind": SourceKind.AMD, "namespace": "kube-amd-gpu", "name": "default-metrics-exporter"}
+    MetricsSource.objects.create(cluster=cluster, chosen=True, found_at=timezone.now(), **amds)
+    nvidia = gpu_rows.device(cluster, "fra-1")
+    amd = gpu_rows.device(cluster, "fra-2", vendor="amd", source=SourceKind.AMD)
+    names = {nvidia.pk: "gpu-operator/nvidia-dcgm-exporter", amd.pk: "kube-amd-gpu/default-metrics-exporter"}
+    for pk in names:
+        page = html(signed_in, f"/gpus/{pk}/")
+        assert {other for other, name in names.items() if name in page} == {pk}
 
 
 def test_what_an_exporter_writes_breaks_no_page(signed_in: Client, cluster: Cluster) -> None:

@@ -64,6 +64,24 @@ def test_nodes_tell_what_they_have_and_what_is_free(signed_in: Client, cluster: 
     assert "Nodes by watch, <time" in page
 
 
+def test_pages_in_memory_that_a_node_does_not_have_are_no_rows(signed_in: Client, cluster: Cluster) -> None:
+    amounts = {"cpu": "64", "hugepages-1Gi": "0", "hugepages-2Mi": "4Gi", "nvidia.com/gpu": "0"}
+    gpu_rows.node(cluster, "fra-1", capacity=amounts, allocatable=amounts)
+    page = html(signed_in, f"/clusters/{cluster.pk}/nodes/fra-1/")
+    assert "hugepages-2Mi" in page and "NVIDIA GPUs" in page
+    assert "hugepages-1Gi" not in page
+
+
+def test_gpus_that_a_node_has_lost_are_all_requested_or_none(signed_in: Client, cluster: Cluster) -> None:
+    lost = {"cpu": "64", "memory": "527951876Ki", "nvidia.com/gpu": "0"}
+    gpu_rows.node(cluster, "fra-1", requested=1, allocatable=lost)
+    gpu_rows.node(cluster, "fra-2", requested=0, allocatable=lost)
+    for name, share in (("fra-1", 100), ("fra-2", 0)):
+        page = html(signed_in, f"/clusters/{cluster.pk}/nodes/{name}/")
+        row = page.partition("NVIDIA GPUs")[2].partition("</tr>")[0]
+        assert f"{share}{NB}%" in row and "cannot tell" not in row
+
+
 def test_trouble_taints_and_cordons_are_said(signed_in: Client, cluster: Cluster) -> None:
     taint = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
     pressure = {

@@ -296,6 +296,17 @@ def test_the_number_of_queries_does_not_grow(
             html(viewer, path)
 
 
+def test_events_of_an_earlier_pod_of_the_name_are_not_its_own(viewer: Client, deployment: Deployment) -> None:
+    pod = rows.seen(deployment, "Pod", "r1-server-0", pod_data())
+    about = {"kind": "Pod", "namespace": "llm", "name": pod.name}
+    event(deployment, "Earlier", 2, involved={**about, "uid": "another"})
+    event(deployment, "Own", 1, involved={**about, "uid": pod.uid})
+    event(deployment, "Untold", 1)
+    page = html(viewer, f"/deployments/{deployment.pk}/pods/{pod.name}/")
+    assert "said Own" in page and "said Untold" in page
+    assert "said Earlier" not in page
+
+
 # Events -------------------------------------------------------------------------------------------
 def test_events_are_newest_first_by_the_clusters_time_and_paged(
     viewer: Client, deployment: Deployment

@@ -38,3 +38,5 @@ function tick() {
 tick();
 setInterval(tick, 1000);
 document.addEventListener('visibilitychange', tick);
+// The server counts from the fraction of the second, and its words would turn the clock back until the next tick.
+document.addEventListener('fresh', tick);

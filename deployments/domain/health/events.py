@@ -110,7 +110,8 @@ def _overcome(event: ObservedEvent, observed: ObservedStack) -> bool:
     kind, _, name = event.about.partition("/")
     if kind == "Pod":
         pod = next((pod for pod in observed.pods if pod.name == name), None)
-        if pod is None or (pod.created_at and pod.created_at - event.at > _AT_ONCE):
+        within = _AT_ONCE if event.reason == "Evicted" else timedelta(0)
+        if pod is None or (pod.created_at and pod.created_at - event.at > within):
             return True  # it was another pod of that name
         started = any(container.state == "running" for container in pod.containers)
         return pod.ready or started
