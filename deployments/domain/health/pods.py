@@ -130,6 +130,7 @@ def _container(item: dict[str, Any], limited: bool, init: bool = False) -> Obser
         message=said.get("message", ""),
         exit_code=said.get("exitCode"),
         last_reason=last.get("reason", ""),
+        last_message=last.get("message", ""),
         last_exit_code=last.get("exitCode"),
         image=item.get("image", ""),
         memory_limited=limited,
