@@ -66,7 +66,7 @@ def container_cause(pod: ObservedPod, container: ObservedContainer) -> Cause | N
     said = f"{where}: {container.reason}" + (f": {container.message}" if container.message else "")
     if container.state == "waiting":
         return _waiting(where, container, said)
-    if container.state == "terminated":
+    if container.state == "terminated" and pod.phase != "Succeeded":
         return _ended(where, container, said)
     return None
 

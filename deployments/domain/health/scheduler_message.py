@@ -51,7 +51,9 @@ def parse(message: str) -> Unschedulable:
     reasons = tuple(Reason(int(m[1]), m[2].strip()) for m in _REASON.finditer(body))
     if not reasons or not body[:1].isdigit():
         reasons = (Reason(0, body.removesuffix(". not found").strip()),)
-    never = bool(tail) and _NEVER in tail[0] and "No preemption victims" not in tail[0]
+    # A text that was cut for keeping says nothing of what was behind.
+    whole = bool(tail) and not text.endswith("…")
+    never = whole and _NEVER in tail[0] and "No preemption victims" not in tail[0]
     return Unschedulable(int(head["all"]), reasons, never)
 
 
