@@ -47,13 +47,18 @@ def event_causes(observed: ObservedStack, now: datetime) -> list[Cause]:
     if all(w.exists and w.ready >= w.desired for w in observed.workloads):
         return []
     found = []
-    for event in sorted(observed.events, key=lambda e: e.at, reverse=True):
+    for event in sorted(observed.events, key=lambda e: (not _only_waits(e), e.at), reverse=True):
         if now - event.at > RECENT or _overcome(event, observed):
             continue
         told = _told(event)
         if told is not None:
             found.append(Cause(*told, f"{event.about}: {event.reason}: {event.message}"))
     return found
+
+
+def _only_waits(event: ObservedEvent) -> bool:
+    """Whether the kubelet has given up waiting for volumes: what it waits for is in another event."""
+    return event.reason == "FailedMount" and event.message.startswith("Unable to attach or mount volumes")
 
 
 def _told(event: ObservedEvent) -> tuple[Health, str, str] | None:
@@ -88,8 +93,8 @@ def probe_causes(
 def _probe_fails(pod: ObservedPod, event: ObservedEvent, installing: bool) -> list[Cause]:
     evidence = f"{event.about}: {event.reason}: {event.message}"
     killed = next((c for c in pod.containers if c.reason == "CrashLoopBackOff"), None)
-    if killed is not None and killed.last_exit_code not in (0, 137, 143):
-        return []  # it ends by itself, and that is the trouble
+    if killed and (killed.last_exit_code not in (0, 137, 143) or killed.last_reason == "OOMKilled"):
+        return []  # it ends by itself or for want of memory, and that is the trouble
     times = restarts(killed.restarts) if killed else ""
     if event.message.startswith("Liveness"):
         sentence = f"{pod.name} fails its liveness probe, and is started again."
