@@ -140,9 +140,15 @@ def test_the_open_page_says_each_trouble_of_its_pods_and_its_end(opened: OpenPag
             {**SERVER, "reason": "FailedMount"},
             "degraded",
             "A volume cannot be mounted.",
-            "a Secret, a claim or NFS",
+            "a Secret, a claim, or NFS",
         ),
-        ("quota", {"namespace": SPACE}, "failed", "The namespace's quota is used up.", "Raise the quota"),
+        (
+            "quota",
+            {"namespace": SPACE},
+            "failed",
+            "The namespace's quota has no room for these pods.",
+            "Raise the quota",
+        ),
     ):
         practice.fault(fault, **params)
         opened.anew()

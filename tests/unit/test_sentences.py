@@ -53,6 +53,10 @@ def test_every_template_is_found_again_by_what_it_says():
         # A phrase in a hole, at the beginning of a sentence or within it.
         ("No node has enough free memory, so r1-server-0 cannot start.", "没有节点有足够的空闲内存，因此 r1-server-0 无法启动。"),
         (
+            "No node takes it (10 with too few free GPUs, 1 cordoned off), so r1-server-0 cannot start.",
+            "没有节点可以接纳它（10 个空闲 GPU 太少，1 个已停止调度），因此 r1-server-0 无法启动。",
+        ),
+        (
             "“a_b” cannot be used: a namespace has lower-case letters, digits and hyphens, and starts and ends"
             " with a letter or a digit. “a-b” would do.",
             "不能使用 “a_b”：命名空间由小写字母、数字和连字符组成，并以字母或数字开头和结尾。可以用 “a-b”。",

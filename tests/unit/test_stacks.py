@@ -142,7 +142,7 @@ def test_a_clock_that_is_wrong_makes_no_event_old_and_no_pod_young(hours: int) -
     assert event is not None
     rows = [row("Deployment", GOOD["Deployment"]), row("StatefulSet", {"status": {"observedGeneration": 1}})]
     quota = judge([*rows, ObjectRow("Event", "e", event.data)], clock_ahead=ahead)
-    assert quota.sentence == "The namespace's quota is used up."
+    assert quota.sentence == "The namespace's quota has no room for these pods."
     conditions = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": ""}]
     waiting = {"status": {"phase": "Pending", "conditions": conditions}}
     young = judge([*rows, row("Pod", waiting, age=off + 3)], clock_ahead=ahead)

@@ -221,7 +221,8 @@ def test_a_pod_in_full(viewer: Client, deployment: Deployment) -> None:
 
 STATES: list[tuple[dict[str, Any], str]] = [
     ({"conditions": [{"type": "PodScheduled", "status": "True"}]}, "is being started"),
-    (pod_data(deletedAt="2026-01-31T12:00:00Z"), "is being ended"),
+    (pod_data(deletedAt="2999-01-31T12:00:00Z"), "is being ended"),
+    (pod_data(deletedAt="2026-01-31T12:00:00Z"), "and is still there"),
     (pod_data(phase="Succeeded", conditions=[]), "has done its work"),
     (pod_data(conditions=[]), "runs but is not ready yet"),
     (pod_data(phase="Odd", conditions=[], containers=[]), "was not told"),

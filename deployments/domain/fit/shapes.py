@@ -162,7 +162,8 @@ def _required(affinity: Mapping[str, Any], kind: str) -> Terms:
 def _unknown(spec: Mapping[str, Any], affinity: Mapping[str, Any]) -> Sequence[str]:
     """What no arithmetic here covers, and may be milder or stricter."""
     found = []
-    if spec.get("schedulerName", DEFAULT_SCHEDULER) != DEFAULT_SCHEDULER:
+    # The API server writes the default one where none is named.
+    if (spec.get("schedulerName") or DEFAULT_SCHEDULER) != DEFAULT_SCHEDULER:
         found.append(f"the scheduler {spec['schedulerName']} decides")
     if any(
         term.get("namespaceSelector") or term.get("matchLabelKeys") or term.get("mismatchLabelKeys")

@@ -6,34 +6,36 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from deployments.domain.health.observed import ObservedEvent, ObservedPod, ObservedStack
-from deployments.domain.health.reasons import EVICTED, MORE_ROOM, RECENT, Cause, restarts
+from deployments.domain.health.reasons import RECENT, Cause, eviction, restarts
 from deployments.domain.health.refusals import refusal
 from deployments.domain.states import Health
 
+_UNMOUNTED = (
+    Health.DEGRADED,
+    "A volume cannot be mounted.",
+    "Correct what the evidence names: a Secret, a claim, or NFS on the node.",
+)
+_NO_SANDBOX = (
+    Health.DEGRADED,
+    "The node cannot set up the pod's network or runtime.",
+    "Check the network plugin and the runtime class.",
+)
 # reason -> health, sentence, remedy. Only what neither a pod nor a claim says itself.
 _EVENTS = {
-    "FailedCreate": (
-        Health.FAILED,
-        "The cluster refuses to create pods.",
-        "Read the evidence: a quota or a policy says no.",
-    ),
     "FailedAttachVolume": (
         Health.DEGRADED,
-        "The volume is still attached to another node.",
-        "Wait some minutes, or delete the pod that still holds it.",
+        "A volume cannot be attached to the node.",
+        "Look at the volume, and at the log of its storage driver (CSI).",
     ),
-    "FailedMount": (
-        Health.DEGRADED,
-        "A volume cannot be mounted.",
-        "The evidence names it: a Secret, a claim or NFS.",
-    ),
-    "FailedCreatePodSandBox": (
-        Health.DEGRADED,
-        "The node cannot set up the pod's network or runtime.",
-        "Check the network plugin and the runtime class.",
-    ),
-    "Evicted": (Health.DEGRADED, EVICTED, MORE_ROOM),
+    "FailedMount": _UNMOUNTED,
+    "FailedMapVolume": _UNMOUNTED,
+    "FailedCreatePodSandBox": _NO_SANDBOX,
+    "NetworkNotReady": _NO_SANDBOX,
 }
+_ATTACHED_ELSEWHERE = (
+    "The volume is still attached to another node.",
+    "Wait some minutes, or delete the pod that still holds it.",
+)
 
 
 # How long after the end of its pod a controller makes another one of the same name.
@@ -45,17 +47,30 @@ def event_causes(observed: ObservedStack, now: datetime) -> list[Cause]:
     if all(w.exists and w.ready >= w.desired for w in observed.workloads):
         return []
     found = []
-    for event in sorted(observed.events, key=lambda e: e.at, reverse=True):
-        if event.reason not in _EVENTS or now - event.at > RECENT or _overcome(event, observed):
+    for event in sorted(observed.events, key=lambda e: (not _only_waits(e), e.at), reverse=True):
+        if now - event.at > RECENT or _overcome(event, observed):
             continue
-        health, sentence, remedy = _EVENTS[event.reason]
-        if event.reason == "FailedCreate":
-            sentence, remedy = refusal(event.message)
-        elif event.reason == "Evicted":
-            # Of a StatefulSet: its controller has made the pod anew already.
-            sentence = EVICTED.format(pod=event.about.partition("/")[2])
-        found.append(Cause(health, sentence, remedy, f"{event.about}: {event.reason}: {event.message}"))
+        told = _told(event)
+        if told is not None:
+            found.append(Cause(*told, f"{event.about}: {event.reason}: {event.message}"))
     return found
+
+
+def _only_waits(event: ObservedEvent) -> bool:
+    """Whether the kubelet has given up waiting for volumes: what it waits for is in another event."""
+    return event.reason == "FailedMount" and event.message.startswith("Unable to attach or mount volumes")
+
+
+def _told(event: ObservedEvent) -> tuple[Health, str, str] | None:
+    """What an event means, None for one that says nothing of its own."""
+    if event.reason == "FailedCreate":
+        return Health.FAILED, *refusal(event.message)
+    if event.reason == "Evicted":
+        # Of a StatefulSet: its controller has made the pod anew already.
+        return Health.DEGRADED, *eviction(event.about.partition("/")[2], event.message)
+    if event.reason == "FailedAttachVolume" and event.message.startswith("Multi-Attach"):
+        return Health.DEGRADED, *_ATTACHED_ELSEWHERE
+    return _EVENTS.get(event.reason)
 
 
 def probe_causes(
@@ -78,8 +93,8 @@ def probe_causes(
 def _probe_fails(pod: ObservedPod, event: ObservedEvent, installing: bool) -> list[Cause]:
     evidence = f"{event.about}: {event.reason}: {event.message}"
     killed = next((c for c in pod.containers if c.reason == "CrashLoopBackOff"), None)
-    if killed is not None and killed.last_exit_code not in (0, 137, 143):
-        return []  # it ends by itself, and that is the trouble
+    if killed and (killed.last_exit_code not in (0, 137, 143) or killed.last_reason == "OOMKilled"):
+        return []  # it ends by itself or for want of memory, and that is the trouble
     times = restarts(killed.restarts) if killed else ""
     if event.message.startswith("Liveness"):
         sentence = f"{pod.name} fails its liveness probe, and is started again."

@@ -20,6 +20,7 @@ class ObservedContainer:
     message: str = ""
     exit_code: int | None = None
     last_reason: str = ""
+    last_message: str = ""
     last_exit_code: int | None = None
     image: str = ""
     memory_limited: bool = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from deployments.domain.health.observed import ObservedPod
-from deployments.domain.health.reasons import Cause, container_cause, pod_cause
+from deployments.domain.health.reasons import Cause, container_cause, pod_cause, started_again
 from deployments.domain.health.scheduler_message import explain
 from deployments.domain.states import Health
 
@@ -36,9 +36,7 @@ def pod_causes(pod: ObservedPod, now: datetime) -> list[Cause]:
         return found
     for container in pod.containers:
         if container.state == "running" and container.last_reason == "OOMKilled":
-            sentence = f"{pod.name}/{container.name} used more memory than its limit and was started again."
-            remedy = "Raise the memory limit above the model's size, or take a smaller model or context."
-            found.append(Cause(Health.DEGRADED, sentence, remedy, f"{pod.name}/{container.name}: OOMKilled"))
+            found.append(started_again(f"{pod.name}/{container.name}", container))
     return found
 
 

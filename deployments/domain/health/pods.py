@@ -19,13 +19,13 @@ def assess_pod(
 ) -> Assessment:
     """One sentence, its evidence and a remedy ("" where nothing is to be done). ``events`` are those about
     it, ``installing`` as for :func:`assess`."""
-    if pod.deleting and not pod.node_lost:
-        return Assessment(Health.PROGRESSING, f"{pod.name} is being ended.")
     told = probe_causes(pod, events, now, installing) + pod_causes(pod, now)
     causes = sorted(told, key=lambda cause: cause.health.badness)
     if causes:
         evidence = tuple(dict.fromkeys(cause.evidence for cause in causes if cause.evidence))
         return Assessment(causes[0].health, causes[0].sentence, evidence[:8], causes[0].remedy)
+    if pod.deleting:
+        return Assessment(Health.PROGRESSING, f"{pod.name} is being ended.")
     if pod.phase == "Succeeded":
         return Assessment(Health.HEALTHY, f"{pod.name} has done its work and ended.")
     if pod.ready:
@@ -130,6 +130,7 @@ def _container(item: dict[str, Any], limited: bool, init: bool = False) -> Obser
         message=said.get("message", ""),
         exit_code=said.get("exitCode"),
         last_reason=last.get("reason", ""),
+        last_message=last.get("message", ""),
         last_exit_code=last.get("exitCode"),
         image=item.get("image", ""),
         memory_limited=limited,

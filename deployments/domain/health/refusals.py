@@ -15,7 +15,7 @@ _REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         ),
         (
             r"exceeded quota",
-            "The namespace's quota is used up.",
+            "The namespace's quota has no room for these pods.",
             "Raise the quota, or ask for less in the profile.",
         ),
         (
@@ -24,19 +24,39 @@ _REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
             "Label the namespace for a level that allows them, or use another namespace.",
         ),
         (
-            r"(maximum|minimum) (cpu|memory|\S+) usage per|LimitRange",
+            r"(maximum|minimum) (cpu|memory|\S+) usage per|max limit to request ratio|LimitRange",
             "The namespace's limits per pod or container are not kept.",
             "Ask for what its LimitRange allows, or change the LimitRange.",
         ),
         (
-            r"admission webhook",
+            r"failed calling webhook",
+            "A service that the cluster asks about new pods (a webhook) does not answer.",
+            "Repair the service of the webhook that the evidence names.",
+        ),
+        (
+            r"admission webhook|ValidatingAdmissionPolicy",
             "A policy of the cluster refuses these pods.",
-            "Read the evidence: it names the policy.",
+            "Ask who keeps the policy that the evidence names, or change the profile to suit it.",
         ),
         (
             r"serviceaccount .* not found",
             "The service account of the pods does not exist.",
             "Create it, or install again.",
+        ),
+        (
+            r"being terminated",
+            "The namespace is being deleted, and takes no pods any more.",
+            "Wait until it is gone, then install again.",
+        ),
+        (
+            r"RuntimeClass .*not found",
+            "The runtime class of the pods does not exist.",
+            "Make it, or leave the runtime class empty in the profile.",
+        ),
+        (
+            r"no PriorityClass",
+            "The priority class of the pods does not exist.",
+            "Make the priority class that the evidence names.",
         ),
     )
 )
@@ -47,4 +67,7 @@ def refusal(message: str) -> tuple[str, str]:
     for pattern, sentence, remedy in _REFUSALS:
         if pattern.search(message):
             return sentence, remedy
-    return "The cluster refuses to create pods.", "Read the evidence: a quota or a policy says no."
+    return (
+        "The cluster refuses to create pods.",
+        "Correct what the evidence names: these are the API server's own words.",
+    )

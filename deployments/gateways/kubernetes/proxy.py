@@ -24,6 +24,7 @@ import httpx
 
 from deployments.domain.errors import ClusterError, InvalidInput, ServerFault
 from deployments.gateways.kubernetes.addresses import checked, resolve
+from deployments.gateways.kubernetes.compressed import ACCEPT, unpacked
 from deployments.gateways.kubernetes.credential import ClusterCredential
 from deployments.gateways.kubernetes.errors import from_answer, from_failure, read_status
 from deployments.gateways.kubernetes.transport import (
@@ -132,7 +133,7 @@ class ProxyAnswer:
             yield self._start
             return
         try:
-            for piece in self._response.iter_bytes():
+            for piece in unpacked(self._response, self._tried):
                 self._check_time()
                 yield piece
         except (httpx.HTTPError, OSError) as error:
@@ -250,7 +251,7 @@ class ProxyCalls:
                         transport.credential, transport.context, transport.allow_loopback
                     ),
                     auth=_Auth(transport.credential),
-                    headers={"User-Agent": USER_AGENT},
+                    headers={"User-Agent": USER_AGENT, **ACCEPT},
                     trust_env=False,
                     follow_redirects=False,
                 )
@@ -321,7 +322,7 @@ def _start(response: httpx.Response, tried: str) -> bytes | None:
         return None
     pieces, size = [], 0
     try:
-        for piece in response.iter_bytes():
+        for piece in unpacked(response, tried):
             pieces.append(piece)
             size += len(piece)
             if size >= _ERROR_BYTES:

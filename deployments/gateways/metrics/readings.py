@@ -143,9 +143,10 @@ class _Device:
         elif known.labelled == labelled and value > known.value:
             known.value = value
 
-    def get(self, *figures: str) -> float | None:
+    def get(self, *figures: str, most: float = math.inf) -> float | None:
+        """The first of the figures that is there and may be one: what is over ``most`` is a blank."""
         for figure in figures:
-            if figure in self.values:
+            if figure in self.values and self.values[figure].value <= most:
                 return self.values[figure].value
         return None
 
@@ -274,8 +275,8 @@ def _reading(device: _Device) -> GpuReading:
         utilisation=_utilisation(device),
         memory_used=None if used is None else int(used * MIB),
         memory_total=None if total is None else int(total * MIB),
-        temperature=_up_to(200.0, device.get("temperature", "temperature2")),
-        power=_up_to(20_000.0, device.get("power", "power2", "power3")),
+        temperature=device.get("temperature", "temperature2", most=200.0),
+        power=device.get("power", "power2", "power3", most=20_000.0),
         error=device.error[:200],
         holders=tuple(sorted(device.holders, key=lambda holder: (-device.holders[holder], holder))[:16]),
         age=device.age or 0.0,
@@ -308,10 +309,6 @@ def _total(device: _Device) -> float | None:
     if used is None or free is None:
         return None
     return used + free + (device.get("reserved") or 0)
-
-
-def _up_to(most: float, value: float | None) -> float | None:
-    return None if value is None or value > most else value
 
 
 # Control characters, and what makes a text look like another one: directions, joiners, marks of order.

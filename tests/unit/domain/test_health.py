@@ -22,7 +22,9 @@ from deployments.domain.health.observed import (
     ObservedWorkload,
     Unapplied,
 )
-from deployments.domain.health.scheduler_message import Reason, parse
+from deployments.domain.health.pods import assess_pod
+from deployments.domain.health.scheduler_message import Reason, explain, parse
+from deployments.domain.states import Health
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "health"
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -137,3 +139,33 @@ def test_the_schedulers_message_comes_apart() -> None:
     assert filtered.reasons == (Reason(0, "pod has unbound immediate PersistentVolumeClaims"),)
     assert parse("no nodes available to schedule pods").never
     assert parse("something new").reasons == (Reason(0, "something new"),)
+
+
+def test_of_a_message_that_was_cut_nobody_says_never() -> None:
+    cut = TEXT.partition(", 3 No preemption")[0][:-10] + "scheduling, 3 No pree…"
+    assert not parse(cut).never
+    assert explain(cut) == explain(TEXT)
+
+
+def test_the_tail_of_the_plugin_of_resource_claims_is_cut() -> None:
+    """Kubernetes 1.31 to 1.34 say "still not schedulable" there."""
+    older = parse(TEXT.replace("no new claims to deallocate", "still not schedulable"))
+    assert older == parse(TEXT)
+
+
+def test_a_pod_that_should_be_gone_says_so_on_its_own_page_too() -> None:
+    ending = _pod({"phase": "Running", "deleting": True, "end_due": 300, "node": "gpu-1"})
+    found = assess_pod(ending, NOW)
+    assert found.sentence == "deepseek-server-0 should have ended 5 minutes ago and is still there."
+    assert found.evidence and found.remedy
+    soon = assess_pod(_pod({"phase": "Running", "deleting": True, "end_due": -20}), NOW)
+    assert (soon.health, soon.sentence) == (Health.PROGRESSING, "deepseek-server-0 is being ended.")
+
+
+def test_a_pod_that_was_meant_to_end_is_well() -> None:
+    done = [{"state": "terminated", "reason": "Completed", "exit_code": 0}]
+    found = assess_pod(_pod({"phase": "Succeeded", "containers": done}), NOW)
+    assert (found.health, found.sentence) == (
+        Health.HEALTHY,
+        "deepseek-server-0 has done its work and ended.",
+    )

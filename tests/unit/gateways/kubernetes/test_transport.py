@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import socket
 import threading
 import time
+import tracemalloc
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -536,3 +539,49 @@ def test_threads_share_one_client_of_the_proxy(
     assert len(made) == 1
     client.close()
     assert made[0].is_closed
+
+
+METRICS = proxy_path("llm", "pods", "exporter", "http", 9400, "metrics")
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize("body", [b"", b"some words", b"0123456789abcdef" * (4 * MIB // 16)])
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip", "identity", ""])
+def test_what_a_pod_sends_compressed_is_unpacked(
+    server: ScriptedServer, client: ClusterClient, body: bytes, encoding: str
+) -> None:
+    packed = gzip.compress(body) if "gzip" in encoding.lower() else body
+    server.answers[METRICS] = reply(200, packed, "text/plain", Content_Encoding=encoding)
+    assert client.request_through("GET", METRICS) == (200, body)
+    assert server.requests[-1].headers["accept-encoding"] == "gzip"
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_a_body_that_swells_is_given_up_before_it_fills_the_memory(
+    server: ScriptedServer, client: ClusterClient, layers: int
+) -> None:
+    packer = zlib.compressobj(9, wbits=16 + zlib.MAX_WBITS)
+    body = b"".join(packer.compress(bytes(MIB)) for _ in range(256)) + packer.flush()
+    for _ in range(layers - 1):
+        body = gzip.compress(body)
+    encodings = ", ".join(["gzip"] * layers)
+    server.answers[METRICS] = reply(200, body, "text/plain", Content_Encoding=encodings)
+    tracemalloc.start()
+    try:
+        with pytest.raises(errors.ServerFault, match=r"too long|was not asked for"):
+            client.request_through("GET", METRICS, limit=MIB)
+        assert tracemalloc.get_traced_memory()[1] < 8 * MIB
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"), [("gzip", b"no gzip"), ("br", b"x"), ("gzip", b"\x1f\x8b\x08")]
+)
+def test_what_cannot_be_unpacked_is_said(
+    server: ScriptedServer, client: ClusterClient, encoding: str, body: bytes
+) -> None:
+    server.answers[METRICS] = reply(500, body, "text/plain", Content_Encoding=encoding)
+    with pytest.raises(errors.ServerFault) as caught:
+        client.request_through("GET", METRICS)
+    assert caught.value.tried == f"GET {METRICS}"

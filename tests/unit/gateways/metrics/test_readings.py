@@ -73,6 +73,16 @@ def test_the_share_of_busy_time_comes_before_utilisation() -> None:
     )
 
 
+def test_a_blank_figure_leaves_the_word_to_the_next_one() -> None:
+    """AMD's chips have one or the other; 65535 is what its library gives for none."""
+    labels = '{gpu_id="0",gpu_uuid="u"}'
+    found = one(
+        f"gpu_package_power{labels} 65535\ngpu_average_package_power{labels} 180\n"
+        f"gpu_junction_temperature{labels} 65535\ngpu_edge_temperature{labels} 51\n"
+    )
+    assert (found["power"], found["temperature"]) == (180.0, 51.0)
+
+
 def test_repeated_series_are_one_device() -> None:
     assert len(readings(parse(page("dcgm-4") * 3, WANTED).series)) == 2
 
