@@ -124,6 +124,11 @@ class WatchSilent(ClusterUnreachable):
     """A watch on which nothing came for longer than the server's bookmarks are apart."""
 
 
+class WatchBroken(ClusterUnreachable):
+    """A watch that ended as soon as it had begun, in the middle of an event, or before all that is there
+    was said."""
+
+
 class CredentialRefused(ClusterError):
     """The API server answered 401: the stored credential is not valid (any more)."""
 

@@ -141,7 +141,8 @@ class ClusterObserver(threading.Thread):
             failed=self._failed,
             server=self._server,
         )
-        pauses = Backoff(first=2.0)
+        # One that is gone is asked no less often than one that is there: its page says that it is gone.
+        pauses = Backoff(first=2.0, longest=self._check_every)
         check_at = 0.0
         reached = False
         try:

@@ -14,7 +14,17 @@ from typing import NamedTuple
 from deployments.observer.backlog import Backlog, Gone, Listed, Summed, Upsert
 from deployments.observer.leases import Held
 from deployments.observer.podsums import PodSums
-from deployments.observer.reading import EVENT, INVENTORY, NODE, POD, Kept, deployment_of, keep, read
+from deployments.observer.reading import (
+    EVENT,
+    INVENTORY,
+    NODE,
+    POD,
+    Kept,
+    deployment_of,
+    identity,
+    keep,
+    read,
+)
 from deployments.observer.reading_inventory import exporter_of
 from deployments.observer.scopes import Scope
 from deployments.observer.trimming import Raw, mapping
@@ -50,7 +60,10 @@ class Intake:
 
     def end(self, scope: Scope) -> None:
         """The list is complete: what it did not hold is gone."""
-        present = frozenset(self._listing.pop(scope, ()))
+        listed = self._listing.pop(scope, None)
+        if listed is None:
+            return  # forgotten meanwhile
+        present = frozenset(listed)
         known = self._scope(scope)
         for place in [place for place in known if place not in present]:
             del known[place]
@@ -92,9 +105,9 @@ class Intake:
         """An object that was deleted; not one that has come back since, where that is said late."""
         if scope.all_pods:
             self.sums.drop(obj)
-        meta = mapping(obj.get("metadata"))
-        known = self._scope(scope).get(_place(meta))
-        if known is None or known.uid == meta.get("uid"):
+        namespace, name, uid = identity(obj)
+        known = self._scope(scope).get((namespace, name))
+        if known is None or known.uid == uid:
             self._left(scope, obj)
 
     def forget(self, scope: Scope) -> None:
@@ -111,9 +124,9 @@ class Intake:
 
     def _left(self, scope: Scope, obj: Raw) -> None:
         """Not there any more, or no longer ours: of others' objects that is nothing to write."""
-        place = _place(mapping(obj.get("metadata")))
-        if self._scope(scope).pop(place, None) is not None:
-            self._backlog.put(Gone(self._cluster_id, self._lease, scope.kind.kind, *place))
+        namespace, name, _ = identity(obj)
+        if self._scope(scope).pop((namespace, name), None) is not None:
+            self._backlog.put(Gone(self._cluster_id, self._lease, scope.kind.kind, namespace, name))
 
     def _scope(self, scope: Scope) -> dict[Place, _Known]:
         known = self._known.get(scope)
@@ -121,10 +134,6 @@ class Intake:
             with self._lock:
                 known = self._known.setdefault(scope, {})
         return known
-
-
-def _place(meta: Raw) -> Place:
-    return (str(meta.get("namespace") or ""), str(meta.get("name") or ""))
 
 
 def _wanted(scope: Scope, obj: Raw) -> bool:

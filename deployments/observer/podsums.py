@@ -16,6 +16,7 @@ from deployments.domain.pod_requests import Amounts, counts_for_scheduling, effe
 from deployments.observer.trimming import Raw, mapping, mappings, text_of
 
 MOST_SHAPES = 4096
+LARGEST = 2**63 - 1  # what the scheduler counts to, and JSON is written with
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class PodSums:
         node = text_of(mapping(obj.get("spec")).get("nodeName"), 253)
         try:
             held = self._requests(obj) if node and counts_for_scheduling(obj) else None
-        except InvalidInput:
+        except (InvalidInput, orjson.JSONEncodeError):  # the latter where it is nested too deeply
             held = None
         with self._lock:
             if self._listing is not None:
@@ -99,7 +100,7 @@ class PodSums:
                 return []
             names, self._changed = self._changed, set()
             found = ((name, *self._nodes.get(name, ({}, 0))) for name in names)
-            return [NodeSum(name, dict(sums), pods) for name, sums, pods in found]
+            return [NodeSum(name, _bounded(sums), pods) for name, sums, pods in found]
 
     def _drop(self, uid: str) -> None:
         known = self._pods.pop(uid, None)
@@ -131,6 +132,12 @@ class PodSums:
                 self._shapes.clear()
             self._shapes[shape] = known
         return known
+
+
+def _bounded(sums: dict[str, int]) -> Amounts:
+    """Sums that can be stored: pods may ask for more together than a number can say, or one alone for more
+    millicores."""
+    return {text_of(name, 120): max(-LARGEST, min(LARGEST, amount)) for name, amount in sums.items()}
 
 
 def _shape(spec: Raw, status: Raw) -> bytes:

@@ -93,7 +93,7 @@ def keep(seen: Seen) -> Kept:
 def read(kind: ResourceKind, obj: Raw) -> Seen | None:
     """Trim an object. None where it lacks a name or a uid, which no API server leaves out."""
     meta = mapping(obj.get("metadata"))
-    name, uid = text_of(meta.get("name"), 253), text_of(meta.get("uid"), 64)
+    namespace, name, uid = identity(obj)
     if not name or not uid:
         return None
     labels = mapping(meta.get("labels"))
@@ -111,13 +111,19 @@ def read(kind: ResourceKind, obj: Raw) -> Seen | None:
         del data["labels"]
     return Seen(
         kind=kind.kind,
-        namespace=text_of(meta.get("namespace"), 63),
+        namespace=namespace,
         name=name,
         uid=uid,
         resource_version=text_of(meta.get("resourceVersion"), 64),
         deployment=deployment_of(labels) if kind in LABELLED else None,
         data=data,
     )
+
+
+def identity(obj: Raw) -> tuple[str, str, str]:
+    """Namespace, name and uid, as they are kept."""
+    meta = mapping(obj.get("metadata"))
+    return text_of(meta.get("namespace"), 63), text_of(meta.get("name"), 253), text_of(meta.get("uid"), 64)
 
 
 def deployment_of(labels: Raw) -> uuid.UUID | None:

@@ -16,7 +16,15 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from deployments.domain.errors import ClusterError, ClusterForbids, Expired, PilothouseError, WatchSilent
+from deployments.domain.errors import (
+    ClusterError,
+    ClusterForbids,
+    Expired,
+    PilothouseError,
+    RightMissing,
+    WatchBroken,
+    WatchSilent,
+)
 from deployments.gateways.kubernetes import ClusterClient
 from deployments.observer.backoff import RANDOM, Backoff
 from deployments.observer.intake import Intake
@@ -29,6 +37,8 @@ SILENT_SECONDS = 130.0
 CONFIRM_EVERY = 5.0  # seconds; a busy watch does not confirm with each event
 # Whatever was missed on the way, however that was, is found after so long.
 LIST_AGAIN_AFTER = 3600.0
+DENIED_AGAIN = 3.0  # seconds
+SHORTEST = 1.0  # seconds from the beginning of one watch to the next
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +84,11 @@ class Watch(threading.Thread):
         self._ended = threading.Event()
         self._version = ""
         self._confirmed: datetime | None = None
-        self._silent = 0
+        self._in_vain = 0  # watches in a row that told nothing
         self._list_again = 0.0
+        self._denied = False  # a right was missing when it was last asked for
+        # Apart from the cluster's own, which every other watch that works sets back.
+        self._pauses = Backoff()
 
     def stop(self) -> None:
         self._ended.set()
@@ -96,14 +109,17 @@ class Watch(threading.Thread):
                 self._around.backoff.worked()
             except Expired:
                 self._version = ""
+                self._pause(self._pauses.failed())  # it may forget at once what it has just listed
             except WatchSilent:
-                # Going on from a version that the server has yet to reach stays silent for ever
-                # (recorded transcript 08): the second time in a row it is listed anew.
                 log.info("cluster %s: %s: nothing was heard", self._around.cluster_id, self.scope)
-                self._silent += 1
-                if self._silent > 1:
-                    self._silent, self._version = 0, ""
+                self._doubt()
             except ClusterForbids as error:
+                if isinstance(error, RightMissing) and not self._denied:
+                    # A server that has just started has yet to read its roles, and what may not be
+                    # listed is forgotten.
+                    self._denied = True
+                    self._pause(DENIED_AGAIN)
+                    continue
                 if not self._over:
                     self._around.refused(self.scope, error)
                 self._pause(max(30.0, self._around.backoff.failed()))
@@ -115,12 +131,26 @@ class Watch(threading.Thread):
                     continue
                 log.info("cluster %s: %s: %s", self._around.cluster_id, self.scope, error.sentence)
                 self._around.failed(self.scope, error)
-                self._pause(self._around.backoff.failed(error.retry_after))
+                pause = self._around.backoff.failed(error.retry_after)
+                if isinstance(error, WatchBroken) or error.status not in (None, 429):
+                    self._doubt()
+                    pause = max(pause, self._pauses.failed())
+                self._pause(pause)
             except Exception:
                 # What an object holds must never end the watch for good: list again, later.
                 log.exception("cluster %s: %s: the watch failed", self._around.cluster_id, self.scope)
                 self._version = ""
                 self._pause(self._around.backoff.failed())
+
+    def _doubt(self) -> None:
+        """Going on from a version that the server has yet to reach stays silent for ever (recorded
+        transcript 08), and before an event that cannot be read nothing else is ever heard: the second time
+        in a row it is listed anew; a list that was to come as a stream then comes in pages."""
+        self._in_vain += 1
+        if self._in_vain > 1:
+            if not self._version:
+                self._around.server.streams_lists = False
+            self._in_vain, self._version = 0, ""
 
     def _pause(self, seconds: float) -> None:
         if not self._over:
@@ -146,7 +176,7 @@ class Watch(threading.Thread):
 
     def _listed(self, version: str) -> None:
         self._around.intake.end(self.scope)
-        self._version = version
+        self._version, self._denied = version, False
         self._list_again = time.monotonic() + LIST_AGAIN_AFTER * RANDOM.uniform(0.8, 1.2)
         self._confirm(listed=True)
         self._around.backoff.worked()
@@ -155,7 +185,7 @@ class Watch(threading.Thread):
         around, scope = self._around, self.scope
         if self._over:
             return
-        listing = not self._version
+        listing, heard, began = not self._version, False, time.monotonic()
         if listing:
             around.intake.begin(scope)
         for event in around.client.watch(
@@ -170,21 +200,28 @@ class Watch(threading.Thread):
             initial_events=listing,
             silent_seconds=around.silent_seconds,
         ):
-            self._silent = 0
+            heard, self._denied = True, False
             if event.type == "DELETED":
                 around.intake.drop(scope, event.object)
-            elif event.type != "BOOKMARK":
+            elif event.type in ("ADDED", "MODIFIED"):
                 around.intake.put(scope, event.object)
             elif listing and event.ends_initial:
                 listing = False
                 self._listed(event.resource_version)
             if not listing:
+                self._in_vain = 0
                 self._version = event.resource_version or self._version
                 self._confirm(always=event.type == "BOOKMARK")
-        if listing:
-            return  # it ended before all was said: begin again
-        if not self._over:
-            self._confirm(always=True)  # the server ended the watch in the usual way
+        if self._over:
+            return
+        lasted = time.monotonic() - began
+        if listing or (not heard and lasted < SHORTEST):
+            # Nothing was said that would show this to be how things are.
+            raise WatchBroken("The watch ended before it told anything.")
+        self._confirm(always=True)  # the server ended the watch in the usual way
+        self._in_vain = 0
+        self._pauses.worked()
+        self._pause(SHORTEST - lasted)
 
     def _confirm(self, *, listed: bool = False, always: bool = False) -> None:
         now = timezone.now()

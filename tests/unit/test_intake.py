@@ -118,6 +118,40 @@ def test_sums_count_everybody_and_nobody_twice() -> None:
     assert fed.sums() == {"n1": ({}, 0)}
 
 
+def test_sums_that_no_number_holds_are_bounded_and_what_cannot_be_read_counts_nowhere() -> None:
+    """Anybody who may make pods may ask for that much, and name a node."""
+    fed = Fed()
+    deep: Any = "1"
+    for _ in range(400):
+        deep = {"a": deep}
+    strange = pod("deep", ours=False, node="n2")
+    strange["spec"]["overhead"] = deep
+    named = pod("named", ours=False, node="n3")
+    named["spec"]["containers"][0]["resources"]["requests"] = {"a\x00b": "1"}
+    fed.listed(pod("greedy", ours=False, cpu="9E"), pod("b", ours=False), strange, named)
+    assert fed.sums() == {"n1": ({"cpu": 2**63 - 1}, 2), "n3": ({"a\ufffdb": 1}, 1)}
+    fed.intake.drop(fed.scope, pod("greedy"))
+    assert fed.sums() == {"n1": ({"cpu": 500}, 1)}
+
+
+def test_names_of_strange_kinds_are_found_again() -> None:
+    fed = Fed()
+    strange = pod("long" * 100, uid="with\x00nul")
+    strange["metadata"]["namespace"] = 7
+    fed.listed(strange)
+    fed.intake.drop(fed.scope, strange)
+    assert [type(c) for c in fed.out()] == [Gone]
+
+
+def test_a_list_of_what_is_no_longer_watched_empties_nothing() -> None:
+    fed = Fed()
+    fed.listed(pod("a"))
+    fed.intake.begin(fed.scope)
+    fed.intake.forget(fed.scope)
+    fed.intake.end(fed.scope)
+    assert fed.out() == []
+
+
 def test_sums_drop_what_a_new_list_no_longer_holds() -> None:
     fed = Fed()
     fed.listed(pod("x", ours=False), pod("y", ours=False))

@@ -28,7 +28,7 @@ from kubernetes.dynamic.exceptions import ResourceNotFoundError, ResourceNotUniq
 from deployments.domain.errors import ClusterError, InvalidInput, ObjectMissing, ServerFault
 from deployments.gateways.kubernetes.credential import ClusterCredential
 from deployments.gateways.kubernetes.discovery import SharedDiscoverer
-from deployments.gateways.kubernetes.errors import from_answer, unusable
+from deployments.gateways.kubernetes.errors import bounded, from_answer, unusable
 from deployments.gateways.kubernetes.objects import (
     Decision,
     Identity,
@@ -37,6 +37,7 @@ from deployments.gateways.kubernetes.objects import (
     ResourceKind,
     ServerVersion,
     Verdict,
+    version_in,
 )
 from deployments.gateways.kubernetes.proxy import ProxyCalls
 from deployments.gateways.kubernetes.streams import StreamCalls
@@ -111,10 +112,10 @@ class ClusterClient(StreamCalls, ProxyCalls):
         data = _parsed(status, headers, body, tried)
         try:
             return ServerVersion(
-                git_version=str(data["gitVersion"]),
+                git_version=bounded(str(data["gitVersion"]), 64),
                 major=int(re.sub(r"\D.*", "", str(data["major"]))),
                 minor=int(re.sub(r"\D.*", "", str(data["minor"]))),
-                platform=str(data.get("platform", "")),
+                platform=bounded(str(data.get("platform", "")), 64),
                 clock_ahead=_ahead(headers.get("Date", ""), (asked + heard) / 2),
             )
         except (KeyError, ValueError):
@@ -128,7 +129,16 @@ class ClusterClient(StreamCalls, ProxyCalls):
         """The uid of the kube-system namespace: the usual identity of a cluster. ``within`` as for
         :meth:`version`."""
         path, tried = "/api/v1/namespaces/kube-system", "get Namespace kube-system"
-        return str(self._json("GET", path, tried, within=within)["metadata"]["uid"])
+        metadata = self._json("GET", path, tried, within=within).get("metadata")
+        uid = metadata.get("uid") if isinstance(metadata, dict) else None
+        if not isinstance(uid, str) or not uid or not uid.isprintable():
+            raise ServerFault(
+                "The answer is not one of a Kubernetes API server.",
+                tried=tried,
+                remedy="Check that the server's address leads to the API server itself, not to a sign-in page or a proxy.",
+                status=200,
+            )
+        return uid
 
     def who_am_i(self) -> Identity:
         """Who the API server takes us for (SelfSubjectReview, Kubernetes 1.28 and later)."""
@@ -311,13 +321,13 @@ class ClusterClient(StreamCalls, ProxyCalls):
             )
             data = self._json("GET", f"{path}?{query}", tried)
             meta = data.get("metadata")
-            if not isinstance(meta, dict) or not isinstance(data.get("items"), list | None):
+            items = data.get("items")
+            if not isinstance(meta, dict) or not isinstance(items, list | None):
                 raise ServerFault("The answer is not a list of objects.", tried=tried, status=200)
             token = meta.get("continue") or ""
-            page = Page(
-                data.get("items") or [], str(meta.get("resourceVersion", "")), meta.get("remainingItemCount")
-            )
-            del data, meta  # the caller alone decides how long a page is kept
+            items = [item for item in items or () if isinstance(item, dict)]
+            page = Page(items, version_in(meta), meta.get("remainingItemCount"))
+            del data, meta, items  # the caller alone decides how long a page is kept
             yield page
             if not token:
                 return

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+MAX_VERSION = 64  # characters
+
 
 @dataclass(frozen=True)
 class ResourceKind:
@@ -71,6 +73,13 @@ class Page:
     remaining: int | None = None
 
 
+def version_in(metadata: object) -> str:
+    """The resourceVersion in an object's or a list's metadata, "" where there is none to go on from."""
+    value = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+    text = str(value) if isinstance(value, str | int) else ""
+    return text if len(text) <= MAX_VERSION and text.isprintable() else ""
+
+
 @dataclass(frozen=True)
 class WatchEvent:
     """``type`` is ADDED, MODIFIED, DELETED or BOOKMARK. A bookmark's object holds apiVersion, kind
@@ -83,8 +92,13 @@ class WatchEvent:
 
     @property
     def ends_initial(self) -> bool:
-        annotations = self.object.get("metadata", {}).get("annotations") or {}
-        return self.type == "BOOKMARK" and annotations.get("k8s.io/initial-events-end") == "true"
+        metadata = self.object.get("metadata")
+        annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+        return (
+            self.type == "BOOKMARK"
+            and isinstance(annotations, dict)
+            and annotations.get("k8s.io/initial-events-end") == "true"
+        )
 
 
 class Decision(StrEnum):

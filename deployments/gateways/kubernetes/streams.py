@@ -11,9 +11,9 @@ from urllib.parse import quote, urlencode
 import orjson
 import urllib3.exceptions
 
-from deployments.domain.errors import ClusterUnreachable, ServerFault, WatchSilent
+from deployments.domain.errors import ClusterUnreachable, ServerFault, WatchBroken, WatchSilent
 from deployments.gateways.kubernetes.errors import from_answer, from_failure
-from deployments.gateways.kubernetes.objects import ResourceKind, WatchEvent
+from deployments.gateways.kubernetes.objects import ResourceKind, WatchEvent, version_in
 from deployments.gateways.kubernetes.transport import STOPPER, Transport, read_all
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
@@ -51,7 +51,7 @@ class StreamCalls:
         Raises :class:`Expired` where the version is too old: list again. Raises
         :class:`WatchSilent` where nothing came for ``silent_seconds`` (bookmarks come about once a
         minute; a few kinds have none), :class:`ClusterUnreachable` for a connection that broke,
-        :class:`ServerFault` for lines that are no events.
+        :class:`WatchBroken` for lines that are no events.
         """
         tried = f"watch {kind.kind} objects{f' in {namespace}' if namespace else ''}"
         query = {
@@ -228,12 +228,14 @@ def _event(line: bytes, tried: str) -> WatchEvent:
     try:
         data = orjson.loads(line)
         kind, obj = data["type"], data["object"]
+        if not isinstance(kind, str) or not isinstance(obj, dict):
+            raise TypeError
         if kind == "ERROR":
             code = obj.get("code")
             raise from_answer(code if isinstance(code, int) else 500, None, orjson.dumps(obj), tried)
-        return WatchEvent(kind, obj, str(obj["metadata"].get("resourceVersion", "")))
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
-        raise ClusterUnreachable("The watch broke in the middle of an event.", tried=tried) from None
+        return WatchEvent(kind, obj, version_in(obj.get("metadata")))
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        raise WatchBroken("The watch broke in the middle of an event.", tried=tried) from None
 
 
 def _log_target(namespace: str, pod: str, **query: object) -> str:

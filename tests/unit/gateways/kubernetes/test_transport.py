@@ -386,6 +386,39 @@ def test_a_watch_that_is_too_old_breaks_or_is_nonsense(server: ScriptedServer, c
         list(client.watch(PODS, "llm", "1"))
 
 
+def test_an_event_without_metadata_or_version_is_passed_on(
+    server: ScriptedServer, client: ClusterClient
+) -> None:
+    odd = (
+        b"{}",
+        b'{"metadata":[]}',
+        b'{"metadata":{"resourceVersion":null}}',
+        b'{"metadata":{"annotations":[]}}',
+    )
+    lines = [b'{"type":"BOOKMARK","object":%s}\n' % one for one in odd]
+    server.answers[LIST_PATH] = chunked(*lines, event("ADDED", "5"))
+    found = list(client.watch(PODS, "llm", "1"))
+    assert [(one.resource_version, one.ends_initial) for one in found] == [("", False)] * 4 + [("5", False)]
+
+
+def test_a_list_that_holds_what_is_no_object_gives_the_rest(
+    server: ScriptedServer, client: ClusterClient
+) -> None:
+    text = b'{"metadata":{"resourceVersion":null},"items":[null,"x",{"metadata":{"name":"a"}}]}'
+    server.answers[LIST_PATH] = reply(200, text.decode())
+    pages = list(client.list_pages(PODS, "llm"))
+    assert [(page.resource_version, page.items) for page in pages] == [("", [{"metadata": {"name": "a"}}])]
+
+
+def test_a_server_whose_identity_cannot_be_read_is_none_of_kubernetes(
+    server: ScriptedServer, client: ClusterClient
+) -> None:
+    for text in ("{}", '{"metadata":[]}', '{"metadata":{"uid":null}}', '{"metadata":{"uid":"a\\u0000"}}'):
+        server.answers["/api/v1/namespaces/kube-system"] = reply(200, text)
+        with pytest.raises(errors.ServerFault, match="not one of a Kubernetes API server"):
+            client.cluster_uid()
+
+
 def test_a_silent_watch_stops_when_asked(server: ScriptedServer, client: ClusterClient) -> None:
     hold, stop = threading.Event(), threading.Event()
     server.answers[LIST_PATH] = chunked(event("ADDED", "5"), hold=hold)
