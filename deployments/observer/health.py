@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from django.db.models.functions import Cast
 
 from deployments.domain.health.assess import RECENT, Assessment, assess
 from deployments.domain.health.observed import Unapplied
-from deployments.domain.states import ACTIVE, OperationKind, OperationState
+from deployments.domain.states import ACTIVE, Health, OperationKind, OperationState
 from deployments.ledger.announce import announce_all, announce_lists
 from deployments.models import (
     Cluster,
@@ -29,6 +30,8 @@ from deployments.models import (
 from deployments.observer.stacks import ClusterSeen, ObjectRow, observed_stack
 from deployments.selectors import system
 from deployments.selectors.node_states import NodeState, is_ready, node_states
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 100  # what their objects hold is in memory at the same time
 TRIES = 3  # what changes that fast is judged again soon anyway
@@ -71,6 +74,11 @@ def announce_deployments(deployment_ids: Collection[int]) -> None:
 
 
 _Judged = tuple[Deployment, Assessment, ClusterSeen]
+_BEYOND = Assessment(
+    Health.UNKNOWN,
+    "What the cluster reports of this stack is beyond what Pilothouse understands.",
+    remedy="Look at the stack with kubectl; the observer's log says what was not expected.",
+)
 
 
 def _judge(rows: QuerySet[Deployment], now: datetime) -> list[_Judged]:
@@ -86,10 +94,16 @@ def _judge(rows: QuerySet[Deployment], now: datetime) -> list[_Judged]:
     for row in deployments:
         around = seen.get(row.cluster_id, ClusterSeen())
         around = replace(around, nodes=nodes.get(row.cluster_id, {}))
-        stack = observed_stack(
-            row, objects.get(row.pk, ()), pulls.get(row.pk), around, now, unapplied.get(row.pk)
-        )
-        found.append((row, assess(stack, now, row.pk in installing), around))
+        try:
+            stack = observed_stack(
+                row, objects.get(row.pk, ()), pulls.get(row.pk), around, now, unapplied.get(row.pk)
+            )
+            judged = assess(stack, now, row.pk in installing)
+        except Exception:
+            # What is stored comes from clusters: of one stack it must not keep all others unjudged.
+            log.exception("deployment %s could not be judged", row.pk)
+            judged = _BEYOND
+        found.append((row, judged, around))
     return found
 
 

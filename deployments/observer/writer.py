@@ -14,7 +14,7 @@ import time
 from collections import defaultdict
 from datetime import datetime, timedelta
 
-from django.db import DatabaseError, close_old_connections, connections, transaction
+from django.db import DatabaseError, DataError, close_old_connections, connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -141,7 +141,26 @@ class Writer:
             if held[change.lease] and change.cluster_id in known:
                 by_cluster[change.cluster_id].append(change)
         for cluster_id, of_cluster in by_cluster.items():
-            self._write_cluster(cluster_id, of_cluster, now)
+            if not self._written(cluster_id, of_cluster, now):
+                for change in of_cluster:
+                    if not self._written(cluster_id, [change], now):
+                        log.error("cluster %s: left out, as it cannot be written: %s", cluster_id, change.key)
+
+    def _written(self, cluster_id: int, changes: list[Change], now: datetime) -> bool:
+        """Whether changes could be written. What one cluster says, however strange, must not hold up what
+        others say; that the database is away concerns them all, and is raised."""
+        try:
+            with transaction.atomic():
+                self._write_cluster(cluster_id, changes, now)
+        except DataError:
+            log.exception("cluster %s: the database takes it not", cluster_id)
+        except DatabaseError:
+            raise
+        except Exception:
+            log.exception("cluster %s: what it says was not expected", cluster_id)
+        else:
+            return True
+        return False
 
     def _write_cluster(self, cluster_id: int, changes: list[Change], now: datetime) -> None:
         touched = write_objects(cluster_id, changes, now)
