@@ -141,7 +141,7 @@ def _upsert(cluster_id: int, seen: list[Kept], now: datetime, touched: Touched) 
     # A claim may be seen before its set is noted; the set's own status changes after that.
     changed = {owner for one, owner in rows if owner is not None and one.kind in CLAIMS_AND_SETS}
     if changed:
-        record_claims(changed)
+        record_claims(cluster_id, changed)
     events = {deployment_id for one, deployment_id in rows if one.kind == EVENT}
     if events:
         _keep_newest_events(cluster_id, events)

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 import orjson
@@ -128,7 +129,8 @@ def identity(obj: Raw) -> tuple[str, str, str]:
 
 def deployment_of(labels: Raw) -> uuid.UUID | None:
     """The deployment that an object says it belongs to."""
-    return _uuid(labels.get(DEPLOYMENT_LABEL))
+    value = labels.get(DEPLOYMENT_LABEL)
+    return _uuid(value) if isinstance(value, str) and len(value) <= 40 else None
 
 
 def event_time(data: Raw) -> str:
@@ -310,9 +312,9 @@ def _owner(obj: Raw) -> Raw:
     return {}
 
 
-def _uuid(value: object) -> uuid.UUID | None:
-    if not isinstance(value, str) or len(value) > 40:
-        return None
+@lru_cache(maxsize=4096)
+def _uuid(value: str) -> uuid.UUID | None:
+    """Asked twice of each object, and the objects of a stack come together."""
     try:
         return uuid.UUID(value)
     except ValueError:
