@@ -69,7 +69,12 @@ def events(cluster: RunningSandbox, name: str) -> list[tuple[str, str]]:
 
 
 def ready(cluster: RunningSandbox, name: str) -> str:
-    return next((c["status"] for c in status(cluster, name)["conditions"] if c["type"] == "Ready"), "")
+    return ready_in(pod(cluster, name) or {})
+
+
+def ready_in(found: Object) -> str:
+    conditions = found.get("status", {}).get("conditions", [])
+    return next((each["status"] for each in conditions if each["type"] == "Ready"), "")
 
 
 def node(cluster: RunningSandbox, name: str) -> Object | None:
@@ -241,10 +246,17 @@ def test_a_node_that_is_lost_and_comes_back(cluster: RunningSandbox) -> None:
     name = make(cluster)
     where = (pod(cluster, name) or {})["spec"]["nodeName"]
     address = (node(cluster, where) or {})["status"]["addresses"]
+    since = cluster.request("GET", PODS)[2]["metadata"]["resourceVersion"]
     cluster.faults("node_lost", node=where)
-    assert node(cluster, where) is None and pod(cluster, name) is not None
-    assert ready(cluster, name) == "False", "the node was found silent before it was deleted"
+    assert node(cluster, where) is None
     until("collected pod", lambda: pod(cluster, name) is None)
+    # Asked for while it lasts, its end may come sooner than the answer.
+    told = cluster.events(f"{PODS}?watch=true&resourceVersion={since}&timeoutSeconds=1")
+    mine = [event for event in told if event["object"]["metadata"].get("name") == name]
+    assert [ready_in(event["object"]) for event in mine if event["type"] == "MODIFIED"][-1] == "False", (
+        "the node was found silent before it was deleted"
+    )
+    assert mine[-1]["type"] == "DELETED"
     cluster.clear_faults()
     assert (node(cluster, where) or {})["status"]["addresses"] == address
     # It came back empty: whoever begins there has to fetch his image anew.
