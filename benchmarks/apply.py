@@ -21,36 +21,23 @@ from pathlib import Path
 import yaml
 
 from benchmarks.machine import machine, spread
+from benchmarks.product import Stack
+from benchmarks.stacks import INSTALLATION, default_stack
 from deployments.domain.errors import ObjectMissing
-from deployments.domain.sizing import size_stack, sized
-from deployments.domain.spec import Secrets, StackSpec
 from deployments.gateways.kubernetes import ApplySet, ClusterClient, connect, import_context, read_kubeconfig
 from deployments.gateways.kubernetes.applyset import parent_object
 from deployments.gateways.kubernetes.objects import ObjectRef
 from deployments.manifests.render import render
-from deployments.manifests.types import Manifest, RenderInput
+from deployments.manifests.types import Manifest
 
 NAMESPACE = "bench-apply"
 
 
 def objects() -> list[Manifest]:
     """The default stack with its namespace and the set's parent."""
-    installation, deployment = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
-    apply_set = ApplySet("bench-pilothouse", NAMESPACE, installation, deployment)
-    spec = StackSpec()
-    manifests = render(
-        RenderInput(
-            name="bench",
-            namespace=NAMESPACE,
-            create_namespace=True,
-            spec=sized(spec, size_stack(spec, None)),
-            secrets=Secrets(),
-            deployment_id=deployment,
-            installation_id=installation,
-            apply_set_id=apply_set.id,
-            digest_key=b"benchmark",
-        )
-    )
+    stack = Stack("00000000-0000-4000-8000-000000000002", NAMESPACE, "bench")
+    apply_set = ApplySet("bench-pilothouse", NAMESPACE, INSTALLATION, stack.uid)
+    manifests = render(default_stack(stack, apply_set, create_namespace=True))
     kinds = {ObjectRef.of(manifest).resource_kind for manifest in manifests}
     return [manifests[0], parent_object(apply_set, kinds), *manifests[1:]]
 

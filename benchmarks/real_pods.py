@@ -14,6 +14,9 @@ from typing import Any
 import aiohttp
 
 from benchmarks.product import Server, Stack, until
+from benchmarks.stacks import INSTALLATION, default_stack
+from deployments.gateways.kubernetes import ApplySet
+from deployments.manifests.server import stateful_set
 
 AT_ONCE = 16
 OF_A_STACK = 5
@@ -92,29 +95,12 @@ class RealPods:
 def pods_of(stack: Stack) -> list[dict[str, Any]]:
     """The server pods that a controller would make of the manifests of a stack, without their probes and
     volumes: that brings each to 3 KB as the server sends it. No scheduler takes them."""
-    from deployments.domain.sizing import size_stack, sized
-    from deployments.domain.spec import Secrets, StackSpec
-    from deployments.manifests.server import stateful_set
-    from deployments.manifests.types import RenderInput
-
-    spec = StackSpec()
-    manifest = stateful_set(
-        RenderInput(
-            name=stack.name,
-            namespace=stack.namespace,
-            create_namespace=False,
-            spec=sized(spec, size_stack(spec, None)),
-            secrets=Secrets(),
-            deployment_id=stack.uid,
-            installation_id="00000000-0000-4000-8000-000000000001",
-            apply_set_id="applyset-benchmark-v1",
-            digest_key=b"benchmark",
-        )
-    )["spec"]
-    name, template = manifest["serviceName"], manifest["template"]
+    apply_set = ApplySet(f"{stack.name}-pilothouse", stack.namespace, INSTALLATION, stack.uid)
+    manifest = stateful_set(default_stack(stack, apply_set))
+    name, template = manifest["metadata"]["name"], manifest["spec"]["template"]
     (container,) = template["spec"]["containers"]
     left_out = ("livenessProbe", "readinessProbe", "startupProbe", "volumeMounts", "securityContext")
-    spec_given = {
+    spec = {
         "schedulerName": "nobody",
         "automountServiceAccountToken": False,
         "securityContext": template["spec"]["securityContext"],
@@ -123,7 +109,7 @@ def pods_of(stack: Stack) -> list[dict[str, Any]]:
     return [
         {
             "metadata": template["metadata"] | {"name": f"{name}-{ordinal}", "namespace": stack.namespace},
-            "spec": spec_given,
+            "spec": spec,
         }
         for ordinal in range(OF_A_STACK)
     ]
