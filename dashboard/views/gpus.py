@@ -54,6 +54,7 @@ def gpus(request: HttpRequest) -> HttpResponse:
     span = ranges.chosen(query.get("range", ""))
     wanted = _wanted(request)
     narrowed = any((wanted.node, wanted.product, wanted.state, wanted.text))
+    filtered = bool(wanted.cluster) or narrowed
     back = max(span, LOOK_BACK, key=lambda each: each.length)
     found = selector.devices(who, wanted, now, back.length)
     sums = selector.totals(who, wanted, now, back.length)
@@ -66,7 +67,7 @@ def gpus(request: HttpRequest) -> HttpResponse:
         lost = selector.rows(who, missing[: GONE_SHOWN + 1], now, clusters)
     shown = [each for each in clusters if wanted.cluster in (None, each.cluster.pk)]
     cells = gpu_charts.strips([row.id for row in rows], span.start(now), now, span.cells)
-    products = selector.products(who, now) if narrowed or wanted.cluster else list(sums.products)
+    products = selector.products(who, now) if filtered else list(sums.products)
     values = {
         "page": page,
         "rows": rows,
@@ -82,10 +83,10 @@ def gpus(request: HttpRequest) -> HttpResponse:
         "sort": wanted.sort,
         "wanted": wanted,
         "narrowed": narrowed,
-        "filtered": bool(wanted.cluster) or narrowed,
+        "filtered": filtered,
         "headline": words.headline_gone(sums)
         if wanted.state == "gone"
-        else words.headline(sums, _told(rows), bool(wanted.cluster) or narrowed),
+        else words.headline(sums, _told(rows), filtered),
         "summary": "" if wanted.state == "gone" else words.summary(sums),
         "reasons": words.reasons([each for each in shown if each.why]),
         "origins": words.origins(rows)[:ORIGINS_SHOWN],

@@ -94,7 +94,7 @@ def connect_cluster(
     for team in teams:
         ClusterGrant.objects.create(cluster=cluster, team=team, namespaces=namespaces)
     check = _check(actor, cluster)
-    announce_lists()
+    announce_lists(None)
     audit.record(
         actor,
         "cluster.connect",
@@ -165,7 +165,7 @@ def remove_cluster(actor: Actor, *, cluster_id: int, reason: str = "") -> None:
     Cluster.objects.filter(pk=cluster.pk).update(
         removed_at=timezone.now(), credential=b"", version=F("version") + 1
     )
-    announce_lists()
+    announce_lists(None)
     audit.record(actor, "cluster.remove", of_cluster(cluster), reason=checked_reason(reason))
 
 

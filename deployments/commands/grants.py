@@ -128,4 +128,4 @@ def _words(row: ClusterGrant) -> dict[str, object]:
 def _changed(cluster: Cluster) -> None:
     Cluster.objects.filter(pk=cluster.pk).update(version=F("version") + 1)
     announce("cluster", cluster.pk, cluster.version + 1)
-    announce_lists()
+    announce_lists(None)

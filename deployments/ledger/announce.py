@@ -36,10 +36,11 @@ def announce(kind: str, identity: int, version: int, *, team: int | None = None)
     announce_all([(kind, identity, version, team)])
 
 
-def announce_lists(team: int | None = None) -> None:
-    """Tell the pages that what belongs on a list has changed: something is new, gone, or counts among
-    others now. A page that lists what is ill, say, follows what it shows and cannot know what it does not."""
-    announce("list", 0, int(time.time() * 1000), team=team)
+def announce_lists(*teams: int | None) -> None:
+    """Tell the pages, of these teams or where one is None of all, that what belongs on a list has changed:
+    something is new, gone, or counts among others now. A page that lists what is ill, say, follows what it
+    shows and cannot know what it does not."""
+    announce_all([("list", 0, int(time.time() * 1000), team) for team in teams])
 
 
 def announce_all(changes: Iterable[tuple[str, int, int, int | None]]) -> None:

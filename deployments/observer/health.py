@@ -228,8 +228,7 @@ def _store(judged: Iterable[_Judged], now: datetime) -> tuple[set[int], list[int
                 turned.add(deployment.team_id)
     if changed:
         announce_deployments(changed)
-    for team in turned:
-        announce_lists(team)
+    announce_lists(*turned)
     return changed, missed
 
 

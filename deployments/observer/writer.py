@@ -254,7 +254,7 @@ class Writer:
         if not same:
             announce("cluster", row.pk, row.version + 1)
         if bool(change.error) != bool(row.last_error):
-            announce_lists()
+            announce_lists(None)
         if change.clock_ahead is not None:
             _clock(row.pk, change.clock_ahead)
         return foreign != row.foreign_uid

@@ -57,11 +57,11 @@ def under_way(deployment_ids: Iterable[int]) -> tuple[set[int], set[int]]:
     rows = Operation.objects.filter(
         deployment_id__in=deployment_ids, state__in=ACTIVE, kind__in=(*CHANGING, OperationKind.PULL)
     ).values_list("deployment_id", "kind")
-    found = {True: set[int](), False: set[int]()}
+    changing, pulling = set[int](), set[int]()
     for pk, kind in rows:
         if pk is not None:
-            found[kind == OperationKind.PULL].add(pk)
-    return found[False], found[True]
+            (pulling if kind == OperationKind.PULL else changing).add(pk)
+    return changing, pulling
 
 
 def last_confirmed(cluster_id: int) -> datetime | None:

@@ -28,7 +28,7 @@ from kubernetes.dynamic.exceptions import ResourceNotFoundError, ResourceNotUniq
 from deployments.domain.errors import ClusterError, InvalidInput, ObjectMissing, ServerFault
 from deployments.gateways.kubernetes.credential import ClusterCredential
 from deployments.gateways.kubernetes.discovery import SharedDiscoverer
-from deployments.gateways.kubernetes.errors import bounded, from_answer, unusable
+from deployments.gateways.kubernetes.errors import bounded, from_answer, not_of_a_server, unusable
 from deployments.gateways.kubernetes.objects import (
     Decision,
     Identity,
@@ -132,12 +132,7 @@ class ClusterClient(StreamCalls, ProxyCalls):
         metadata = self._json("GET", path, tried, within=within).get("metadata")
         uid = metadata.get("uid") if isinstance(metadata, dict) else None
         if not isinstance(uid, str) or not uid or not uid.isprintable():
-            raise ServerFault(
-                "The answer is not one of a Kubernetes API server.",
-                tried=tried,
-                remedy="Check that the server's address leads to the API server itself, not to a sign-in page or a proxy.",
-                status=200,
-            )
+            raise not_of_a_server(tried)
         return uid
 
     def who_am_i(self) -> Identity:
@@ -432,12 +427,7 @@ class ClusterClient(StreamCalls, ProxyCalls):
             raise
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             # What the official client makes of an answer that is no discovery document.
-            raise ServerFault(
-                "The answer is not one of a Kubernetes API server.",
-                tried=tried,
-                remedy="Check that the server's address leads to the API server itself, not to a sign-in page or a proxy.",
-                status=200,
-            ) from error
+            raise not_of_a_server(tried) from error
 
 
 def _ref(obj: dict[str, Any]) -> ObjectRef:

@@ -221,11 +221,15 @@ def _refusal(status: int, causes: list[tuple[str, str]]) -> str:
 
 def unusable(status: int, headers: Mapping[str, str] | None, body: bytes, tried: str) -> errors.ClusterError:
     """The error for a 2xx answer whose body is not what the protocol promises: HTML, nothing, cut off."""
-    answered = _plain(body, headers)
+    return not_of_a_server(tried, status, _plain(body, headers) or "an empty body")
+
+
+def not_of_a_server(tried: str, status: int = 200, answered: str = "") -> errors.ServerFault:
+    """The error for a good answer in which stands something else than an API server says there."""
     return errors.ServerFault(
         "The answer is not one of a Kubernetes API server.",
         tried=tried,
-        answered=answered or "an empty body",
+        answered=answered,
         remedy="Check that the server's address leads to the API server itself, not to a sign-in page or a proxy.",
         status=status,
     )
