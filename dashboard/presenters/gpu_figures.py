@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -79,11 +80,12 @@ def strip(rows: Sequence[GpuRow], cells: Mapping[int, Sequence[int | None]]) -> 
     """The rows of the heat strip, in the order of the table below it."""
     found: list[StripRow] = []
     several = len({row.cluster_id for row in rows}) > 1
+    texts = _Texts.now()
     before = (0, "")
     for row in rows:
         new = row.cluster_id != before[0]
         values = cells.get(row.id, ())
-        free = row.use is Use.IDLE
+        free, value = row.use is Use.IDLE, _value(row, texts)
         found.append(
             StripRow(
                 id=row.id,
@@ -98,37 +100,58 @@ def strip(rows: Sequence[GpuRow], cells: Mapping[int, Sequence[int | None]]) -> 
                     else HEATS[value]
                     for value in values
                 ],
-                value=_now(row),
-                label=_("%(name)s: %(said)s") % {"name": name(row), "said": _said(values, "%", _now(row))},
+                value=value,
+                label=texts.label % {"name": name(row), "said": _said(values, "%", value, texts)},
             )
         )
         before = row.cluster_id, row.node
     return found
 
 
-def _now(row: GpuRow) -> str:
+class _Texts(NamedTuple):
+    """What drawings say, translated once for all of a page."""
+
+    label: str
+    between: str
+    gaps: str
+    comma: str
+    no_data: str
+    free: str
+
+    @classmethod
+    def now(cls) -> _Texts:
+        return cls(
+            label=_("%(name)s: %(said)s"),
+            between=_("between %(low)s and %(high)s, now %(now)s"),
+            gaps=_("no data for %(share)s of the time"),
+            comma=comma(),
+            no_data=_("no data"),
+            free=_("free"),
+        )
+
+
+def _value(row: GpuRow, texts: _Texts) -> str:
+    """How busy a device is now."""
     if not row.fresh or row.utilisation is None:
-        return _("no data")
+        return texts.no_data
     if row.use is Use.IDLE and row.utilisation < IDLE_BELOW:
-        return _("free")
+        return texts.free
     return percent(row.utilisation)
 
 
-def _said(values: Sequence[float | None], unit: str, now: str) -> str:
+def _said(values: Sequence[float | None], unit: str, now: str, texts: _Texts) -> str:
     """What a drawing shows, in words."""
     known = [value for value in values if value is not None]
     if not known:
-        return _("no data")
-    said = _("between %(low)s and %(high)s, now %(now)s") % {
+        return texts.no_data
+    said = texts.between % {
         "low": f"{min(known):g}",
         "high": f"{max(known):g}{NBSP}{unit}",
         "now": now,
     }
     gaps = len(values) - len(known)
     if gaps:
-        said += comma() + _("no data for %(share)s of the time") % {
-            "share": percent(100 * gaps / len(values))
-        }
+        said += texts.comma + texts.gaps % {"share": percent(100 * gaps / len(values))}
     return said
 
 
@@ -142,7 +165,7 @@ def axis(start: datetime, end: datetime) -> list[str]:
 
 def drawings(row: GpuRow, found: Sequence[Chart], span: Range) -> list[Drawing]:
     """The charts of one device, each with what it shows in words."""
-    titles = dict(FIGURES)
+    titles, texts = dict(FIGURES), _Texts.now()
     made = []
     for chart in found:
         values = next(iter(chart.lines.values()), [])
@@ -151,7 +174,7 @@ def drawings(row: GpuRow, found: Sequence[Chart], span: Range) -> list[Drawing]:
         most = TOP.get(chart.figure, 0.0)
         if chart.figure is Figure.MEMORY and row.memory_total:
             most = round(row.memory_total / 2**30, 1)
-        said = _said(values, chart.unit, f"{newest:g}{NBSP}{chart.unit}" if newest is not None else "")
+        said = _said(values, chart.unit, f"{newest:g}{NBSP}{chart.unit}" if newest is not None else "", texts)
         label = _("%(title)s, %(last)s: %(said)s. Arrow keys read single values.")
         made.append(
             Drawing(

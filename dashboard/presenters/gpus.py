@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -285,7 +285,7 @@ def room(nodes: Sequence[NodeGpus], most: int) -> Room:
     closed = [node for node in nodes if node.free and node.closed]
     open_ = sorted(
         (node for node in told if node.free),
-        key=lambda node: (-(node.free or 0), node.cluster_name, node.node),
+        key=lambda node: (-(node.free or 0), node.cluster_id, node.node),
     )
     sentence = ""
     if open_:
@@ -335,8 +335,8 @@ def placed(placement: Placement, wanted: bool) -> Placed:
     )
 
 
-def about(device: GpuDevice, known: ClusterGpus) -> list[Fact]:
-    """What a device is, for the side of its page."""
+def about(device: GpuDevice, measured_by: Mapping[SourceKind, str]) -> list[Fact]:
+    """What a device is, for the side of its page; ``measured_by`` are the exporters of its cluster."""
     unknown = not_told()
     return [
         Fact(_("Product"), device.product or unknown),
@@ -344,7 +344,7 @@ def about(device: GpuDevice, known: ClusterGpus) -> list[Fact]:
         Fact(_("Driver"), device.driver or unknown),
         Fact(_("Instance"), device.instance or _("the whole device")),
         Fact(_("Identity"), device.key),
-        Fact(_("Measured by"), source(device.source), known.sources.get(SourceKind(device.source), "")),
+        Fact(_("Measured by"), source(device.source), measured_by.get(SourceKind(device.source), "")),
         Fact(_("Seen first"), exact(device.first_seen_at)),
     ]
 

@@ -138,8 +138,7 @@ def _holder(row: GpuRow) -> str:
     if row.use is not Use.POD:
         return _dim(escape(gpus.holder(row)))
     shown, more = row.pods[:PODS_SHOWN], len(row.pods) - PODS_SHOWN
-    rest = escape(_("and %(n)s more") % {"n": more})
-    after = f"<small>{rest}</small>" if more > 0 else ""
+    after = f"<small>{escape(_('and %(n)s more') % {'n': more})}</small>" if more > 0 else ""
     if not row.deployment_id:
         return "".join(f'<span class="pod">{escape(pod)}</span>' for pod in shown) + after
     link = f'<a href="{page_of("deployment", row.deployment_id)}">{escape(row.deployment_name)}</a>'

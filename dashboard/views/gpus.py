@@ -56,14 +56,15 @@ def gpus(request: HttpRequest) -> HttpResponse:
     narrowed = any((wanted.node, wanted.product, wanted.state, wanted.text))
     filtered = bool(wanted.cluster) or narrowed
     back = max(span, LOOK_BACK, key=lambda each: each.length)
-    found = selector.devices(who, wanted, now, back.length)
-    sums = selector.totals(who, wanted, now, back.length)
-    page = _page(found, sums.devices, query.get("page"))
     clusters = selector.cluster_gpus(who, now)
+    found = selector.devices(who, wanted, now, back.length, clusters)
+    sums = selector.totals(who, wanted, now, back.length, clusters)
+    page = _page(found, sums.devices, query.get("page"))
     rows = selector.rows(who, found[max(0, page.start_index() - 1) : page.end_index()], now, clusters)
     lost: list[selector.GpuRow] = []
     if wanted.state != "gone" and sums.gone != 0:
-        missing = selector.devices(who, replace(wanted, state="gone", sort="-seen"), now, back.length)
+        gone = replace(wanted, state="gone", sort="-seen")
+        missing = selector.devices(who, gone, now, back.length, clusters)
         lost = selector.rows(who, missing[: GONE_SHOWN + 1], now, clusters)
     shown = [each for each in clusters if wanted.cluster in (None, each.cluster.pk)]
     cells = gpu_charts.strips([row.id for row in rows], span.start(now), now, span.cells)
@@ -90,7 +91,7 @@ def gpus(request: HttpRequest) -> HttpResponse:
         "summary": "" if wanted.state == "gone" else words.summary(sums),
         "reasons": words.reasons([each for each in shown if each.why]),
         "origins": words.origins(rows)[:ORIGINS_SHOWN],
-        "room": words.room(node_gpus(who, wanted.cluster), NODES_SHOWN),
+        "room": words.room(node_gpus(each.cluster.pk for each in shown), NODES_SHOWN),
         "clusters": [(str(each.cluster.pk), each.cluster.name) for each in clusters],
         "products": [(name, name) for name in products[:PRODUCTS_SHOWN]],
         "states": words.STATES,
@@ -177,7 +178,7 @@ def gpu(request: HttpRequest, pk: int) -> HttpResponse:
             "table": drawn.table(charts),
             "history": drawn.history(gpu_charts.holders(who, pk, now - back.length, now))[:HOLDERS_SHOWN],
             "back": back,
-            "about": words.about(device, known),
+            "about": words.about(device, selector.measured_by(known)),
             "figures": f"{reverse('gpu_figures', args=[pk])}?range={span.key}",
         }
     return page_or_region(request, "gpus/device.html", "gpus/device_now.html", values)

@@ -80,18 +80,17 @@ def silent(actor: Actor) -> QuerySet[Cluster]:
 
 def failed(actor: Actor, team_id: int | None) -> list[int]:
     """Changes that failed within a day and were not done better since, the newest first. A deployment that is
-    ill already is not counted a second time for its failed change. A second query where any failed."""
+    ill already is not counted a second time for its failed change. Two more queries where any failed."""
     rows = scope.operations(actor).filter(
         state=OperationState.FAILED,
         kind__in=CHANGING,
         finished_at__gte=timezone.now() - FAILED_SHOWN_FOR,
-        deployment__removed_at=None,
-        deployment__health__in=[health for health in Health if health not in TROUBLE],
     )
     rows = rows.filter(team_id=team_id) if team_id else rows
     found = dict(rows.order_by("-pk").values_list("pk", "deployment_id"))
     if not found:
         return []
-    changes = Operation.objects.filter(deployment__in=set(found.values()), kind__in=CHANGING)
+    well = Deployment.objects.filter(pk__in=set(found.values()), removed_at=None).exclude(_ILL)
+    changes = Operation.objects.filter(deployment__in=well, kind__in=CHANGING)
     newest = dict(changes.order_by().values_list("deployment_id").annotate(Max("pk")))
-    return [pk for pk, deployment in found.items() if newest[deployment] == pk]
+    return [pk for pk, deployment in found.items() if newest.get(deployment) == pk]

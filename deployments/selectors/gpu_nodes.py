@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from operator import itemgetter
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import orjson
 from django.db.models import TextField
 from django.db.models.functions import Cast
 
-from deployments.domain.actors import Actor
 from deployments.domain.gpus import is_gpu
 from deployments.models import ClusterNode
-from deployments.selectors import scope
 
 # A Node that mentions none of them offers no GPU: see :func:`is_gpu`.
 _VENDORS = ("nvidia.com/", "amd.com/")
@@ -31,7 +28,6 @@ class NodeGpus(
     ``capacity`` and not in ``allocatable``. A ``closed`` node takes no new pods, whatever it has free."""
 
     cluster_id: int
-    cluster_name: str
     node: str
     resource: str
     product: str
@@ -56,28 +52,24 @@ class _Offer(NamedTuple):
 class _Row(NamedTuple):
     pk: int
     cluster_id: int
-    cluster_name: str
     name: str
     uid: str
     resource_version: str
     asked: str | None
 
 
-_COLUMNS = ("pk", "cluster_id", "cluster__name", "name", "uid", "resource_version", "asked")
+_COLUMNS = ("pk", "cluster_id", "name", "uid", "resource_version", "asked")
 _Version = tuple[int, str, str]
 _offered: dict[_Version, tuple[_Offer, ...]] = {}
 _made: dict[tuple[Any, ...], tuple[NodeGpus, ...]] = {}
 
 
-def node_gpus(actor: Actor, cluster_id: int | None = None) -> list[NodeGpus]:
-    """What each node with GPUs has free, by cluster and node; one query, and one for the Nodes that have
-    changed since they were read here."""
-    nodes = ClusterNode.objects.filter(cluster__in=scope.clusters(actor))
-    if cluster_id is not None:
-        nodes = nodes.filter(cluster_id=cluster_id)
+def node_gpus(cluster_ids: Iterable[int]) -> list[NodeGpus]:
+    """What each node with GPUs has free, in no order, in clusters that the caller is known to see; one
+    query, and one for the Nodes that have changed since they were read here."""
+    nodes = ClusterNode.objects.filter(cluster_id__in=list(cluster_ids))
     # As text: a JSON field decodes slowly.
-    read = nodes.annotate(asked=Cast("requested", TextField())).order_by().values_list(*_COLUMNS)
-    rows = sorted(read, key=itemgetter(2, 3))
+    rows = nodes.annotate(asked=Cast("requested", TextField())).order_by().values_list(*_COLUMNS)
     several = [_made.get(row) for row in rows]
     new = [row for row, known in zip(rows, several, strict=True) if known is None]
     if new:
@@ -106,7 +98,6 @@ def _node_gpus(row: _Row, offer: _Offer, sums: dict[str, int] | None) -> NodeGpu
     requested = None if sums is None else _count(sums.get(offer.resource, 0))
     return NodeGpus(
         cluster_id=row.cluster_id,
-        cluster_name=row.cluster_name,
         node=row.name,
         resource=offer.resource,
         product=offer.product,

@@ -7,14 +7,15 @@ are in ``deployments.selectors.gpu_charts``, what nodes have free in ``gpu_nodes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from django.db.models import BooleanField, Count, ExpressionWrapper, F, Q, QuerySet, Sum, Value
-from django.db.models.expressions import Combinable
+from django.core.exceptions import EmptyResultSet
+from django.db import connection
+from django.db.models import F, Q, QuerySet
 
 from deployments.domain.actors import Actor
 from deployments.domain.errors import NotFound
@@ -29,6 +30,7 @@ SHOWN_FOR = timedelta(days=1)
 """A device that was not measured for so long is listed with those that are gone, and these leave that
 list after as long; figures of it are still drawn where somebody looks further back."""
 
+# Those of NULLABLE have none where nothing is known, which comes last either way.
 SORTS: dict[str, tuple[str, ...]] = {
     "node": ("cluster__name", "node", "index"),
     "utilisation": ("utilisation",),
@@ -40,6 +42,7 @@ SORTS: dict[str, tuple[str, ...]] = {
     "error": ("error",),
     "seen": ("sampled_at",),
 }
+NULLABLE = ("utilisation", "memory", "temperature", "power")
 STATES = ("busy", "idle", "error", "stale", "gone")
 # What :func:`rows` needs: models would decode the rest of a deployment and of a cluster for each row.
 _SHOWN = (
@@ -140,15 +143,13 @@ class GpuTotals:
 
 @dataclass(frozen=True)
 class ClusterGpus:
-    """How the GPUs of one cluster are known: from what (each vendor has an exporter of its own), how old,
-    and what is missing.
+    """How the GPUs of one cluster are known: how old the figures are, and what is missing.
 
     ``why`` is None where all is well; ``why.reason.partial`` where there are figures all the same.
     """
 
     cluster: Cluster
     devices: int
-    sources: Mapping[SourceKind, str]
     sampled_at: datetime | None
     fresh: bool
     why: Why | None
@@ -168,28 +169,37 @@ class DeploymentGpus:
 
 
 def devices(
-    actor: Actor, wanted: GpuFilter, now: datetime, back: timedelta = SHOWN_FOR
+    actor: Actor,
+    wanted: GpuFilter,
+    now: datetime,
+    back: timedelta = SHOWN_FOR,
+    within: Iterable[ClusterGpus] | None = None,
 ) -> QuerySet[GpuDevice]:
     """The devices that the caller may see, for a paginator; make :func:`rows` of a page of them. With
-    the state "gone" those that were there within the time ``back`` and are there no more."""
-    found = _narrowed(actor, wanted)
+    the state "gone" those that were there within the time ``back`` and are there no more. ``within`` are
+    his clusters (:func:`cluster_gpus`), where they were asked for already."""
+    found = _narrowed(actor, wanted, within)
     if wanted.state == "gone":
         found = found.filter(_gone(now), sampled_at__gte=now - max(back, SHOWN_FOR))
     else:
         found = found.filter(_there(now))
     if wanted.state:
         found = found.filter(_state(wanted.state, now))
-    down = wanted.sort.startswith("-")
+    sort, down = wanted.sort.removeprefix("-"), wanted.sort.startswith("-")
+    last = True if sort in NULLABLE else None
     order = [
-        F(name).desc(nulls_last=True) if down else F(name).asc(nulls_last=True)
-        for name in SORTS.get(wanted.sort.removeprefix("-"), SORTS["node"])
+        F(name).desc(nulls_last=last) if down else F(name).asc(nulls_last=last)
+        for name in SORTS.get(sort, SORTS["node"])
     ]
     return found.order_by(*order, "cluster__name", "node", "index", "pk")
 
 
-def _narrowed(actor: Actor, wanted: GpuFilter) -> QuerySet[GpuDevice]:
+def _narrowed(actor: Actor, wanted: GpuFilter, within: Iterable[ClusterGpus] | None) -> QuerySet[GpuDevice]:
     """By everything but their state."""
-    found = visible(actor)
+    if within is None:
+        found = visible(actor)
+    else:
+        found = GpuDevice.objects.filter(cluster_id__in=[each.cluster.pk for each in within])
     if wanted.cluster:
         found = found.filter(cluster_id=wanted.cluster)
     if wanted.node:
@@ -275,21 +285,6 @@ def rows(
     return [_row(actor, device, device["cluster_id"] in mute, now) for device in found]
 
 
-_TOTALLED = (
-    *(
-        "product",
-        "there",
-        "current",
-        "all_devices",
-        "all_held",
-        "all_errors",
-        "all_measured",
-        "all_utilisation",
-    ),
-    *("all_used", "all_memory", "all_power"),
-)
-
-
 class _Totalled(NamedTuple):
     """Sums over the devices of one product, those with figures of now apart from the others."""
 
@@ -306,31 +301,22 @@ class _Totalled(NamedTuple):
     power: float | None
 
 
-def totals(actor: Actor, wanted: GpuFilter, now: datetime, back: timedelta = SHOWN_FOR) -> GpuTotals:
+def totals(
+    actor: Actor,
+    wanted: GpuFilter,
+    now: datetime,
+    back: timedelta = SHOWN_FOR,
+    within: Iterable[ClusterGpus] | None = None,
+) -> GpuTotals:
     """Sums over :func:`devices`; one query, which also counts them for a paginator, tells what they are and
     how many are gone, since each of these takes as long as the others."""
-    there: Combinable = _is(_there(now))
     if wanted.state:
-        found, there = devices(actor, wanted, now, back), Value(True, output_field=BooleanField())
+        found = devices(actor, wanted, now, back, within)
     else:
-        found = _narrowed(actor, wanted).filter(sampled_at__gte=now - max(back, SHOWN_FOR))
-    rows = (
-        found.order_by()
-        .values("product", there=there, current=_is(Q(sampled_at__gte=now - STALE_AFTER)))
-        .annotate(
-            # Named apart from the columns: an aggregate called as a column hides it from those after it.
-            all_devices=Count("pk"),
-            all_held=Count("pk", filter=~Q(pod_name="")),
-            all_errors=Count("pk", filter=~Q(error="")),
-            all_measured=Count("utilisation"),
-            all_utilisation=Sum("utilisation"),
-            all_used=Sum("memory_used"),
-            all_memory=Sum("memory_total", filter=Q(memory_used__isnull=False)),
-            all_power=Sum("power"),
-        )
-        .values_list(*_TOTALLED)
-    )
-    known = [_Totalled(*row) for row in rows]
+        found = _narrowed(actor, wanted, within).filter(sampled_at__gte=now - max(back, SHOWN_FOR))
+    known = _sums(found, now)
+    if wanted.state:
+        known = [row._replace(there=True) for row in known]
     every = [row for row in known if row.there]
     now_known = [row for row in every if row.current]
 
@@ -357,8 +343,29 @@ def totals(actor: Actor, wanted: GpuFilter, now: datetime, back: timedelta = SHO
     )
 
 
-def _is(condition: Q) -> Combinable:
-    return ExpressionWrapper(condition, output_field=BooleanField())
+# Put together by hand: as Django's expressions the sums take longer to write down than to add up.
+_SUMS = """
+    SELECT product, gone = '' AND sampled_at >= %s, sampled_at >= %s, COUNT(*),
+        COUNT(*) FILTER (WHERE pod_name <> ''), COUNT(*) FILTER (WHERE error <> ''),
+        COUNT(utilisation), SUM(utilisation), SUM(memory_used),
+        SUM(memory_total) FILTER (WHERE memory_used IS NOT NULL), SUM(power)
+    FROM ({devices}) AS device GROUP BY 1, 2, 3"""
+_SUMMED = (
+    *("product", "gone", "sampled_at", "pod_name", "error", "utilisation"),
+    *("memory_used", "memory_total", "power"),
+)
+
+
+def _sums(found: QuerySet[GpuDevice], now: datetime) -> list[_Totalled]:
+    """Sums over some devices; one query."""
+    try:
+        inner, narrowed = found.order_by().values_list(*_SUMMED).query.sql_with_params()
+    except EmptyResultSet:  # of somebody who may use no cluster
+        return []
+    times = [connection.ops.adapt_datetimefield_value(now - age) for age in (SHOWN_FOR, STALE_AFTER)]
+    with connection.cursor() as cursor:
+        cursor.execute(_SUMS.format(devices=inner), [*times, *narrowed])
+        return [_Totalled(*row) for row in cursor.fetchall()]
 
 
 _OF_CLUSTER = (
@@ -368,15 +375,20 @@ _OF_CLUSTER = (
 
 
 def cluster_gpus(actor: Actor, now: datetime, cluster_id: int | None = None) -> list[ClusterGpus]:
-    """The caller's clusters, each with where its GPU figures come from; two queries."""
+    """The caller's clusters, each with how its GPUs are known; one query."""
     clusters = scope.clusters(actor).select_related("gpu_sampling").only(*_OF_CLUSTER).order_by("name")
     if cluster_id is not None:
         clusters = clusters.filter(pk=cluster_id)
-    found = list(clusters)
-    chosen: dict[int, list[MetricsSource]] = {}
-    for source in MetricsSource.objects.filter(cluster__in=[c.pk for c in found], chosen=True):
-        chosen.setdefault(source.cluster_id, []).append(source)
-    return [_cluster(cluster, chosen.get(cluster.pk, ()), now) for cluster in found]
+    return [_cluster(cluster, now) for cluster in clusters]
+
+
+def measured_by(known: ClusterGpus) -> dict[SourceKind, str]:
+    """What measures the GPUs of a cluster, as "namespace/name": each vendor has an exporter of its own."""
+    chosen = MetricsSource.objects.filter(cluster=known.cluster, chosen=True)
+    return {
+        SourceKind(kind): f"{namespace}/{name}"
+        for kind, namespace, name in chosen.values_list("kind", "namespace", "name")
+    }
 
 
 def sources(actor: Actor, cluster_id: int) -> list[MetricsSource]:
@@ -386,9 +398,8 @@ def sources(actor: Actor, cluster_id: int) -> list[MetricsSource]:
 
 
 def deployment_gpus(actor: Actor, deployment: Deployment, now: datetime) -> DeploymentGpus:
-    """The GPU section of a deployment that the caller may see; six queries."""
+    """The GPU section of a deployment that the caller may see; five queries."""
     cluster = Cluster.objects.select_related("gpu_sampling").get(pk=deployment.cluster_id)
-    chosen = MetricsSource.objects.filter(cluster=cluster, chosen=True)
     placements, empty, silent = placements_of(deployment, now)
     return DeploymentGpus(
         rows=held_by(actor, deployment, now),
@@ -396,7 +407,7 @@ def deployment_gpus(actor: Actor, deployment: Deployment, now: datetime) -> Depl
         empty=empty,
         silent=silent,
         wanted=_wants_gpu(deployment),
-        cluster=_cluster(cluster, chosen, now),
+        cluster=_cluster(cluster, now),
     )
 
 
@@ -450,7 +461,7 @@ def _row(actor: Actor, device: dict[str, Any], mute: bool, now: datetime) -> Gpu
     )
 
 
-def _cluster(cluster: Cluster, chosen: Iterable[MetricsSource], now: datetime) -> ClusterGpus:
+def _cluster(cluster: Cluster, now: datetime) -> ClusterGpus:
     state = getattr(cluster, "gpu_sampling", None)
     at = state.sampled_at if state else None
     current = fresh(at, now)
@@ -464,7 +475,6 @@ def _cluster(cluster: Cluster, chosen: Iterable[MetricsSource], now: datetime) -
     return ClusterGpus(
         cluster=cluster,
         devices=state.devices if state else 0,
-        sources={SourceKind(each.kind): f"{each.namespace}/{each.name}" for each in chosen},
         sampled_at=at,
         fresh=current,
         why=reason,

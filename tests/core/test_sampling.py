@@ -127,7 +127,10 @@ def test_prometheus_comes_first_in_both_ways_of_scraping(
 ) -> None:
     shared.faults("prometheus", honor_labels=honour)
     now, known = round_of(cluster)
-    assert (known.sources, known.devices) == ({SourceKind.PROMETHEUS: "monitoring/prometheus-k8s"}, 6)
+    assert (gpus.measured_by(known), known.devices) == (
+        {SourceKind.PROMETHEUS: "monitoring/prometheus-k8s"},
+        6,
+    )
     held = GpuDevice.objects.exclude(pod_name="").values_list("pod_namespace", "pod_name", "node")
     assert list(held) == [("default", "user", "practice-gpu-1")]
     assert set(GpuDevice.objects.values_list("source", flat=True)) == {"prometheus"}
@@ -140,10 +143,14 @@ def test_prometheus_comes_first_in_both_ways_of_scraping(
 def test_the_exporters_stand_in_for_a_prometheus_that_fails(
     cluster: Cluster, shared: RunningSandbox, answer: str
 ) -> None:
-    assert set(round_of(cluster)[1].sources) == {SourceKind.PROMETHEUS}
+    assert set(gpus.measured_by(round_of(cluster)[1])) == {SourceKind.PROMETHEUS}
     shared.faults("prometheus", answer=answer)
     known = round_of(cluster)[1]
-    assert set(known.sources) == {SourceKind.DCGM, SourceKind.AMD} and known.fresh and known.devices == 6
+    assert (
+        set(gpus.measured_by(known)) == {SourceKind.DCGM, SourceKind.AMD}
+        and known.fresh
+        and known.devices == 6
+    )
     source = MetricsSource.objects.get(kind=SourceKind.PROMETHEUS)
     assert not source.chosen and source.error
 
@@ -152,7 +159,7 @@ def test_a_prometheus_that_hangs_costs_some_seconds_once_a_minute(
     cluster: Cluster, shared: RunningSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, known = round_of(cluster)
-    assert set(known.sources) == {SourceKind.PROMETHEUS}
+    assert set(gpus.measured_by(known)) == {SourceKind.PROMETHEUS}
     monkeypatch.setattr(prometheus._query, "__defaults__", (0.3,))
     shared.faults("prometheus", answer="hanging")
     asked: list[object] = []
@@ -168,7 +175,7 @@ def test_a_prometheus_that_hangs_costs_some_seconds_once_a_minute(
         (known,) = gpus.cluster_gpus(SOMEBODY, at, cluster.pk)
         assert (
             known.why is None
-            and set(known.sources) == {SourceKind.DCGM, SourceKind.AMD}
+            and set(gpus.measured_by(known)) == {SourceKind.DCGM, SourceKind.AMD}
             and known.devices == 6
         )
     assert len(asked) == 1
