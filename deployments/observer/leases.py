@@ -2,8 +2,8 @@
 
 A lease lasts ``TTL`` and is renewed every few seconds. Whoever dies leaves it to expire, so another
 observer takes over within ``TTL`` and one tick. ``epoch`` rises with each new holder: a holder who
-slept through his lease finds another epoch and stops. The clocks of the hosts must agree to within a
-few seconds, as Kubernetes' own leader election asks as well.
+slept through his lease finds another epoch and stops. What counts is the database's clock, which is one
+for all of them: those of the hosts may differ.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import F, Q, QuerySet
-from django.utils import timezone
+from django.db.models import DateTimeField, ExpressionWrapper, F, Q, QuerySet
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Now
 
 from deployments.models import Lease
 
@@ -37,10 +38,9 @@ def cluster_lease(cluster_id: int) -> str:
 
 def acquire(name: str, holder: str, *, now: datetime | None = None) -> Held | None:
     """Take a lease that is free, expired, or left over from ``holder`` itself; None where it is held."""
-    now = now or timezone.now()
-    Lease.objects.bulk_create([Lease(name=name, expires_at=now)], ignore_conflicts=True)
-    taken = Lease.objects.filter(Q(expires_at__lte=now) | Q(holder=holder), name=name).update(
-        holder=holder, epoch=F("epoch") + 1, expires_at=now + TTL
+    Lease.objects.bulk_create([Lease(name=name, expires_at=now or Now())], ignore_conflicts=True)
+    taken = Lease.objects.filter(Q(expires_at__lte=now or Now()) | Q(holder=holder), name=name).update(
+        holder=holder, epoch=F("epoch") + 1, expires_at=_end(now)
     )
     if not taken:
         return None
@@ -50,12 +50,12 @@ def acquire(name: str, holder: str, *, now: datetime | None = None) -> Held | No
 
 def renew(held: Held, *, now: datetime | None = None) -> bool:
     """Hold on to a lease. False where another holder has it (also after it was given up)."""
-    return bool(_row(held).update(expires_at=(now or timezone.now()) + TTL))
+    return bool(_row(held).update(expires_at=_end(now)))
 
 
 def release(held: Held) -> None:
     """Give a lease back, so that nobody has to wait for it to expire."""
-    _row(held).update(holder="", expires_at=timezone.now())
+    _row(held).update(holder="", expires_at=Now())
 
 
 def still_held(held: Held) -> bool:
@@ -65,14 +65,13 @@ def still_held(held: Held) -> bool:
 
 def present(holder: str, *, now: datetime | None = None) -> int:
     """Say that this observer lives; returns how many do, itself included."""
-    now = now or timezone.now()
     Lease.objects.bulk_create(
-        [Lease(name=_PRESENCE + holder, holder=holder, expires_at=now + TTL)],
+        [Lease(name=_PRESENCE + holder, holder=holder, expires_at=_end(now))],
         update_conflicts=True,
         unique_fields=["name"],
         update_fields=["holder", "expires_at"],
     )
-    return Lease.objects.filter(name__startswith=_PRESENCE, expires_at__gt=now).count()
+    return Lease.objects.filter(name__startswith=_PRESENCE, expires_at__gt=now or Now()).count()
 
 
 def absent(holder: str) -> None:
@@ -80,10 +79,19 @@ def absent(holder: str) -> None:
     Lease.objects.filter(name=_PRESENCE + holder).delete()
 
 
-def forget_the_dead(now: datetime) -> int:
+def forget_the_dead(*, now: datetime | None = None) -> int:
     """Drop the rows of observers that have been gone for an hour."""
-    gone = Lease.objects.filter(name__startswith=_PRESENCE, expires_at__lt=now - timedelta(hours=1))
-    return gone.delete()[0]
+    an_hour_ago = _at(now, -timedelta(hours=1))
+    return Lease.objects.filter(name__startswith=_PRESENCE, expires_at__lt=an_hour_ago).delete()[0]
+
+
+def _end(now: datetime | None) -> datetime | Combinable:
+    """When a lease expires that is taken now."""
+    return _at(now, TTL)
+
+
+def _at(now: datetime | None, later: timedelta) -> datetime | Combinable:
+    return now + later if now else ExpressionWrapper(Now() + later, output_field=DateTimeField())
 
 
 def _row(held: Held) -> QuerySet[Lease]:

@@ -59,10 +59,9 @@ class Timekeeper:
 
     def tick(self, now: datetime | None = None) -> bool:
         """Do what is due. False where another process holds the lease."""
-        now = now or timezone.now()
         if not self._hold(now):
             return False
-        self._rounds.run(now)
+        self._rounds.run(now or timezone.now())
         return True
 
     def stop(self) -> None:
@@ -71,16 +70,17 @@ class Timekeeper:
             leases.release(self.held)
             self.held = None
 
-    def _hold(self, now: datetime) -> bool:
+    def _hold(self, now: datetime | None) -> bool:
+        at = now or timezone.now()
         if self.held is not None and self.renewed_at is not None:
-            if now - self.renewed_at < timedelta(seconds=leases.RENEW_EVERY):
+            if at - self.renewed_at < timedelta(seconds=leases.RENEW_EVERY):
                 return leases.still_held(self.held)
             if leases.renew(self.held, now=now):
-                self.renewed_at = now
+                self.renewed_at = at
                 return True
             log.info("another observer keeps the time now")
         self.held = leases.acquire(leases.TIMEKEEPER, self.holder, now=now)
-        self.renewed_at = now if self.held else None
+        self.renewed_at = at if self.held else None
         return self.held is not None
 
 
@@ -161,7 +161,7 @@ class Unsettled:
 def keep_house(now: datetime) -> None:
     """Delete what nobody needs any more."""
     forget_expired(now)
-    leases.forget_the_dead(now)
+    leases.forget_the_dead()
 
 
 def all_jobs() -> tuple[Job, ...]:

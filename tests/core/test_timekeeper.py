@@ -39,6 +39,23 @@ def test_a_lease_has_one_holder_until_it_expires() -> None:
     assert leases.renew(theirs) and leases.still_held(theirs)
 
 
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_what_counts_for_a_lease_is_not_the_hosts_clock(
+    monkeypatch: pytest.MonkeyPatch, minutes: int
+) -> None:
+    """One host's clock is wrong: it neither loses what it took nor keeps others out after its death."""
+    right = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: right() + timedelta(minutes=minutes))
+    wrong = Timekeeper("wrong")
+    assert wrong.tick() and leases.acquire("cluster:1", "wrong") and leases.present("wrong") == 1
+    monkeypatch.undo()
+    assert not Timekeeper("right").tick() and not leases.acquire("cluster:1", "right")
+    assert leases.present("right") == 2
+    after = right() + leases.TTL + timedelta(seconds=1)
+    assert leases.acquire("cluster:1", "right", now=after) and Timekeeper("right").tick(after)
+    assert leases.present("right", now=after) == 1
+
+
 def test_a_released_lease_is_free_at_once() -> None:
     mine = leases.acquire("timekeeper", "a")
     assert mine is not None
@@ -52,7 +69,7 @@ def test_only_living_observers_count() -> None:
     assert leases.present("a", now=now) == 1
     assert leases.present("b", now=now) == 2
     assert leases.present("b", now=now + timedelta(seconds=30)) == 1
-    leases.forget_the_dead(now + timedelta(hours=2))
+    leases.forget_the_dead(now=now + timedelta(hours=2))
     assert not Lease.objects.filter(name__startswith="observer:").exists()
 
 
