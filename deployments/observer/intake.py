@@ -27,7 +27,7 @@ from deployments.observer.reading import (
 )
 from deployments.observer.reading_inventory import exporter_of
 from deployments.observer.scopes import Scope
-from deployments.observer.trimming import Raw, mapping
+from deployments.observer.trimming import Raw, mapping, text_of
 
 
 class _Known(NamedTuple):
@@ -37,6 +37,8 @@ class _Known(NamedTuple):
 
 
 Place = tuple[str, str]
+UNKNOWN = 2**63
+REMEMBERED = 500  # deletions of each scope: what comes late comes soon after
 
 
 class Intake:
@@ -50,6 +52,7 @@ class Intake:
         self._lock = threading.Lock()
         self._known: dict[Scope, dict[Place, _Known]] = {}
         self._listing: dict[Scope, set[Place]] = {}
+        self._deleted: dict[Scope, dict[str, int]] = {}  # uid -> version
         self.sums = PodSums()
 
     def begin(self, scope: Scope) -> None:
@@ -72,7 +75,10 @@ class Intake:
             self.sums.end()
 
     def put(self, scope: Scope, obj: Raw) -> None:
-        """An object of a list, or one that was added or changed."""
+        """An object of a list, or one that was added or changed; not one that was so before its deletion,
+        where that is said late."""
+        if self._was_deleted(scope, obj):
+            return
         if scope.all_pods:
             self.sums.put(obj)
         if not _wanted(scope, obj):
@@ -106,14 +112,15 @@ class Intake:
         if scope.all_pods:
             self.sums.drop(obj)
         namespace, name, uid = identity(obj)
+        self._note_deletion(scope, uid, _version_of(obj))
         known = self._scope(scope).get((namespace, name))
         if known is None or known.uid == uid:
             self._left(scope, obj)
 
     def forget(self, scope: Scope) -> None:
         """A scope that is no longer watched: what was known of it says nothing any more."""
-        self._known.pop(scope, None)
-        self._listing.pop(scope, None)
+        for what in (self._known, self._listing, self._deleted):
+            what.pop(scope, None)
         if scope.all_pods:
             self.sums.forget()
 
@@ -127,6 +134,22 @@ class Intake:
         namespace, name, _ = identity(obj)
         if self._scope(scope).pop((namespace, name), None) is not None:
             self._backlog.put(Gone(self._cluster_id, self._lease, scope.kind.kind, namespace, name))
+
+    def _note_deletion(self, scope: Scope, uid: str, version: int) -> None:
+        if version < UNKNOWN:
+            deleted = self._deleted.setdefault(scope, {})
+            deleted[uid] = version
+            if len(deleted) > REMEMBERED:
+                del deleted[next(iter(deleted))]
+
+    def _was_deleted(self, scope: Scope, obj: Raw) -> bool:
+        """Whether it was deleted later than it was so. A list is believed in any case; and what only left
+        the watch, as its label was taken away, comes back under a later version."""
+        deleted = self._deleted.get(scope)
+        if not deleted or scope in self._listing:
+            return False
+        at = deleted.get(identity(obj)[2])
+        return at is not None and _version_of(obj) <= at
 
     def _scope(self, scope: Scope) -> dict[Place, _Known]:
         known = self._known.get(scope)
@@ -144,7 +167,14 @@ def _wanted(scope: Scope, obj: Raw) -> bool:
 
 
 def _digest(kept: Kept) -> _Known:
+    return _Known(kept.uid, _version(kept.resource_version), hash((kept.deployment, kept.text)))
+
+
+def _version(text: str) -> int:
     """Kubernetes documentation, "Resource versions": those of one kind may be compared as numbers. One
     that is no number counts as the newest."""
-    version = int(kept.resource_version) if kept.resource_version.isdecimal() else 2**63
-    return _Known(kept.uid, version, hash((kept.deployment, kept.text)))
+    return int(text) if text.isdecimal() else UNKNOWN
+
+
+def _version_of(obj: Raw) -> int:
+    return _version(text_of(mapping(obj.get("metadata")).get("resourceVersion"), 64))

@@ -9,7 +9,7 @@ import pytest
 
 from deployments.observer.backlog import Backlog, Change, Gone, Listed, Summed, Upsert
 from deployments.observer.backoff import Backoff
-from deployments.observer.intake import Intake
+from deployments.observer.intake import REMEMBERED, Intake
 from deployments.observer.leases import Held
 from deployments.observer.reading import DEPLOYMENT_LABEL, EVENT, NODE, POD
 from deployments.observer.scopes import ALL_PODS, NODE_EVENTS, Scope, everywhere, wanted
@@ -81,6 +81,28 @@ def test_an_event_that_is_repeated_or_comes_late_changes_nothing() -> None:
     assert fed.out() == []
     again = fed.put(pod("a", 6, uid="a-later-life", phase="Pending"))
     assert names(again) == ["a"]
+
+
+def test_a_change_that_comes_after_its_deletion_brings_nothing_back() -> None:
+    fed = Fed()
+    fed.listed(pod("a", 5), pod("x", 6, ours=False))
+    for name, ours in (("a", True), ("x", False)):
+        fed.intake.drop(fed.scope, pod(name, 9, ours=ours))
+    assert [type(change) for change in fed.out()] == [Gone]
+    assert fed.put(pod("a", 8, phase="Failed"), pod("x", 8, ours=False)) == []
+    assert fed.sums() == {"n1": ({}, 0)}
+    # Under a later version it was let in again, as is one that a whole list holds.
+    assert names(fed.put(pod("a", 12))) == ["a"]
+    fed.intake.drop(fed.scope, pod("a", 13))
+    assert names(fed.listed(pod("a", 12))) == ["a"]
+
+
+def test_of_deletions_the_newest_are_remembered() -> None:
+    fed = Fed()
+    fed.listed()
+    for number in range(REMEMBERED + 1):
+        fed.intake.drop(fed.scope, pod(f"p{number}", 9))
+    assert names(fed.put(pod("p0", 8), pod("p1", 8))) == ["p0"]
 
 
 def test_a_list_finds_what_was_missed() -> None:
