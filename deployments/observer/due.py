@@ -40,7 +40,8 @@ class Rounds:
         """
         done: list[str] = []
         for job in self.jobs:
-            if now < self._due.get(job.name, now):
+            due = self._due.get(job.name, now)
+            if now < due <= now + job.every:  # due later still: the clock was set back since
                 continue
             self._due[job.name] = now + job.every
             done.append(job.name)

@@ -73,7 +73,8 @@ class Timekeeper:
     def _hold(self, now: datetime | None) -> bool:
         at = now or timezone.now()
         if self.held is not None and self.renewed_at is not None:
-            if at - self.renewed_at < timedelta(seconds=leases.RENEW_EVERY):
+            # Renewed in the time to come: the clock was set back since.
+            if timedelta() <= at - self.renewed_at < timedelta(seconds=leases.RENEW_EVERY):
                 return leases.still_held(self.held)
             if leases.renew(self.held, now=now):
                 self.renewed_at = at

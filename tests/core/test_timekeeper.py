@@ -82,6 +82,15 @@ def test_a_dead_timekeeper_is_replaced_within_fifteen_seconds() -> None:
     assert not first.tick(now + timedelta(seconds=13))
 
 
+def test_a_clock_that_is_set_back_stops_nothing() -> None:
+    ran: list[datetime] = []
+    keeper = Timekeeper("a", jobs=[Job("job", timedelta(seconds=30), ran.append)])
+    ahead, right = timezone.now() + timedelta(hours=1), timezone.now()
+    assert keeper.tick(ahead) and keeper.tick(right) and keeper.tick(right + timedelta(seconds=1))
+    assert ran == [ahead, right], "and what is due is not done twice"
+    assert Lease.objects.get(name=leases.TIMEKEEPER).expires_at == right + leases.TTL, "it was renewed"
+
+
 def test_a_lost_message_is_sent_again_once_a_minute(
     admin: Actor, cluster: Cluster, sent: list[tuple[int, str]]
 ) -> None:
