@@ -12,9 +12,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
-
-from django.utils import timezone
 
 from deployments.domain.errors import (
     ClusterError,
@@ -83,7 +80,7 @@ class Watch(threading.Thread):
         self._around = around
         self._ended = threading.Event()
         self._version = ""
-        self._confirmed: datetime | None = None
+        self._confirmed: float | None = None  # by the monotonic clock
         self._in_vain = 0  # watches in a row that told nothing
         self._list_again = 0.0
         self._denied = False  # a right was missing when it was last asked for
@@ -224,8 +221,8 @@ class Watch(threading.Thread):
         self._pause(SHORTEST - lasted)
 
     def _confirm(self, *, listed: bool = False, always: bool = False) -> None:
-        now = timezone.now()
-        due = self._confirmed is None or (now - self._confirmed).total_seconds() >= CONFIRM_EVERY
+        now = time.monotonic()
+        due = self._confirmed is None or now - self._confirmed >= CONFIRM_EVERY
         if listed or always or due:
             self._confirmed = now
             self._around.confirm(self.scope, self._version, listed)

@@ -36,7 +36,7 @@ BUSY = 500  # changes that were written at once or wait: a list comes in
 LONGEST_UNJUDGED = 5.0  # seconds
 JUDGED_AT_ONCE = 200
 # A cluster that answers is written down again after so long, even if nothing else changed.
-SEEN_AGAIN = timedelta(seconds=10)
+SEEN_AGAIN = 10.0  # seconds
 WAKE_AGAIN = 1.0  # seconds
 # Nodes and sums change all the time in a large cluster; its page is told of them no more often.
 INVENTORY_AGAIN = 2.0  # seconds
@@ -51,7 +51,7 @@ class Writer:
     def __init__(self, backlog: Backlog) -> None:
         self._backlog = backlog
         self._stop = threading.Event()
-        self._noted: dict[int, datetime] = {}
+        self._noted: dict[int, float] = {}  # by the monotonic clock
         self._to_wake: set[int] = set()
         self._woken: dict[int, float] = {}
         self._unjudged: set[int] = set()
@@ -215,9 +215,10 @@ class Writer:
 
     def _seen(self, cluster_id: int, now: datetime) -> None:
         """The watches speak: the cluster and what is installed on it were seen just now."""
-        if now - self._noted.get(cluster_id, now - SEEN_AGAIN) < SEEN_AGAIN:
+        at = time.monotonic()
+        if at - self._noted.get(cluster_id, at - SEEN_AGAIN) < SEEN_AGAIN:
             return
-        self._noted[cluster_id] = now
+        self._noted[cluster_id] = at
         Cluster.objects.filter(pk=cluster_id).update(last_seen_at=now)
         confirmed = system.last_confirmed(cluster_id)
         if confirmed is not None:
@@ -250,7 +251,7 @@ class Writer:
                 uid=row.uid or change.uid[:64],
                 version=F("version") + (0 if same else 1),
             )
-            self._noted[row.pk] = change.at
+            self._noted[row.pk] = time.monotonic()
         if not same:
             announce("cluster", row.pk, row.version + 1)
         if bool(change.error) != bool(row.last_error):
