@@ -111,6 +111,12 @@ class ClusterObserver(threading.Thread):
     def retarget(self, target: Target) -> None:
         self.target = target
 
+    @property
+    def listed(self) -> bool:
+        """Whether everything that it watches was listed once."""
+        with self._lock:
+            return bool(self._current) and all(scope in self._current for scope in self._scopes())
+
     def run(self) -> None:
         while not self._ended.is_set():
             try:

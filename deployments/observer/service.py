@@ -29,6 +29,9 @@ from deployments.observer.writer import Writer
 from deployments.selectors import system
 
 TICK = 1.0
+# What comes round by the clock rests on observations, which are old where nobody watched for a while: an
+# observer that has just started waits for its clusters' first lists, but no longer than this.
+SETTLES_WITHIN = 5.0  # seconds
 STOP_WITHIN = 4.0
 _M_ARENA_MAX = -8  # glibc, malloc.h
 
@@ -99,7 +102,10 @@ class Observer:
             time.sleep(0.1)
 
     def _keep_time(self) -> None:
+        settled_at = time.monotonic() + SETTLES_WITHIN
         while not self._ended.wait(TICK):
+            if time.monotonic() < settled_at and not self._settled():
+                continue
             try:
                 self._timekeeper.tick()
             except DatabaseError:
@@ -107,6 +113,10 @@ class Observer:
                 connections.close_all()
                 self._ended.wait(leases.RENEW_EVERY)
         connections.close_all()
+
+    def _settled(self) -> bool:
+        watching = [running for _, running in list(self._observers.values())]
+        return len(watching) == len(self._held) and all(running.listed for running in watching)
 
     def _share(self) -> None:
         """Renew what is held, give up what is more than a fair share, take what nobody holds."""

@@ -37,7 +37,7 @@ from tests.sandbox_server import RunningSandbox
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.real_broker]
 
 ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS, PULL_SECONDS, INSTALL_SECONDS = 20.0, 60.0, 60.0
+START_SECONDS, PULL_SECONDS, INSTALL_SECONDS = 60.0, 150.0, 150.0
 PARK_SECONDS = 5.0  # what a worker has between SIGTERM and SIGKILL
 HELD_AT = 0.3  # of the bytes: there the practice cluster holds a pull
 T = TypeVar("T")
