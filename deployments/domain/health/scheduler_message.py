@@ -136,7 +136,11 @@ _OBSTACLES = (
         hides=True,
     ),
     _Obstacle(
-        _words(r"didn't match Pod's node affinity|didn't match node selector"),
+        # The last is for nodes that were not even looked at, since the affinity names others (metadata.name).
+        _words(
+            r"didn't match Pod's node affinity|didn't match node selector"
+            r"|didn't satisfy plugin\(s\) \[NodeAffinity\]"
+        ),
         "No node has the labels that the profile asks for",
         "without the labels that it asks for",
         "Label a node, or change node selector and affinity in the profile.",
