@@ -186,8 +186,8 @@ def shape_of(template: Mapping[str, Any], namespace: str) -> PodShape:
         node_selector=dict(spec.get("nodeSelector") or {}),
         node_terms=None if node_affinity is None else tuple(node_affinity.get("nodeSelectorTerms") or ()),
         tolerations=tuple(spec.get("tolerations") or ()),
-        affinity=_required(affinity, "podAffinity"),
-        anti_affinity=_required(affinity, "podAntiAffinity"),
+        affinity=tuple(_same_keys(term, labels) for term in _required(affinity, "podAffinity")),
+        anti_affinity=tuple(_same_keys(term, labels) for term in _required(affinity, "podAntiAffinity")),
         ports=host_ports(spec),
         spread=tuple(_spread(spec, labels)),
         unknown=tuple(_unknown(spec, affinity, labels)),
@@ -213,22 +213,30 @@ def host_ports(spec: Mapping[str, Any]) -> frozenset[HostPort]:
     return frozenset(found)
 
 
+def _same_keys(rule: Mapping[str, Any], labels: Mapping[str, str]) -> Mapping[str, Any]:
+    """The rule with matchLabelKeys and mismatchLabelKeys written into its selector, as the API server does it."""
+    selector = rule.get("labelSelector")
+    more = [
+        {"key": key, "operator": operator, "values": [labels[key]]}
+        for member, operator in (("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn"))
+        for key in rule.get(member) or []
+        if key in labels
+    ]
+    if selector is None or not more:
+        return rule
+    expressions = [*(selector.get("matchExpressions") or []), *more]
+    return {**rule, "labelSelector": {**selector, "matchExpressions": expressions}}
+
+
 def _spread(spec: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[Spread]:
-    """The rules that keep pods off nodes, with matchLabelKeys as the API server writes them out."""
+    """The rules that keep pods off nodes."""
     for item in spec.get("topologySpreadConstraints") or []:
         if item.get("whenUnsatisfiable") != "DoNotSchedule":
             continue
-        selector, keys = (
-            item.get("labelSelector"),
-            [k for k in item.get("matchLabelKeys") or [] if k in labels],
-        )
-        if selector is not None and keys:
-            same = [{"key": key, "operator": "In", "values": [labels[key]]} for key in keys]
-            selector = {**selector, "matchExpressions": [*(selector.get("matchExpressions") or []), *same]}
         yield Spread(
             key=str(item.get("topologyKey", "")),
             skew=int(item.get("maxSkew") or 1),
-            selector=selector,
+            selector=_same_keys(item, labels).get("labelSelector"),
             least=int(item.get("minDomains") or 1),
             by_affinity=item.get("nodeAffinityPolicy") != "Ignore",
             by_taints=item.get("nodeTaintsPolicy") == "Honor",
@@ -243,15 +251,17 @@ def _unknown(
     # The API server writes the default one where none is named.
     if (spec.get("schedulerName") or DEFAULT_SCHEDULER) != DEFAULT_SCHEDULER:
         found.append(f"the scheduler {spec['schedulerName']} decides")
+    rules = [*_required(affinity, "podAffinity"), *_required(affinity, "podAntiAffinity")]
+    spread = spec.get("topologySpreadConstraints") or []
+    rules += [item for item in spread if item.get("whenUnsatisfiable") == "DoNotSchedule"]
     if any(
-        term.get("namespaceSelector") or term.get("matchLabelKeys") or term.get("mismatchLabelKeys")
-        for kind in ("podAffinity", "podAntiAffinity")
-        for term in _required(affinity, kind)
-    ) or any(
-        key not in labels  # a controller writes it on the pods it makes, another one for each revision
-        for item in spec.get("topologySpreadConstraints") or []
-        if item.get("whenUnsatisfiable") == "DoNotSchedule"
-        for key in item.get("matchLabelKeys") or []
+        rule.get("namespaceSelector")
+        # One that is not in the template a controller writes on its pods, another one for each revision.
+        or any(
+            key not in labels
+            for key in [*(rule.get("matchLabelKeys") or ()), *(rule.get("mismatchLabelKeys") or ())]
+        )
+        for rule in rules
     ):
         found.append("its rules about other pods choose by labels that are not known here")
     return found
