@@ -415,6 +415,26 @@ def test_the_namespaces_quota_limits_and_security_are_read(plot: Plot, ask: Ask)
     assert ask(sound, space)["pod_security"]["level"] == "pass"
 
 
+def test_a_claim_that_is_there_is_not_asked_of_the_quota_again(plot: Plot, ask: Ask) -> None:
+    """An uninstall that keeps the models leaves claims behind, which the next install of that name takes over."""
+    plot.node("a")
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}}
+    quota = {"metadata": {"name": "small"}, "spec": {"hard": {"requests.storage": "10Gi"}}}
+    sized = replace(StackSpec(), storage=StorageSpec(size="10Gi"))
+    two = replace(sized, server=ServerSpec(replicas=2))
+    for claim, wanted, level in (
+        ("models-one-server-0", sized, "pass"),
+        ("models-one-server-0", two, "fail"),
+        ("somebody-elses", sized, "fail"),
+    ):
+        space = plot.namespace()
+        plot.lay(
+            f"/api/v1/namespaces/{space}/persistentvolumeclaims", {"metadata": {"name": claim}, "spec": spec}
+        )
+        plot.lay(f"/api/v1/namespaces/{space}/resourcequotas", quota)
+        assert ask(wanted, space)["quota"]["level"] == level, claim
+
+
 def test_claims_are_held_against_the_model_and_the_class(plot: Plot, ask: Ask) -> None:
     plot.node("a", memory="1Ti", cpu=64)
     big = replace(StackSpec(), model=ModelSpec(tag="32b"))
