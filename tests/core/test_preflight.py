@@ -186,6 +186,12 @@ def test_taints_and_cordons_are_named_with_their_way_out(plot: Plot, ask: Ask) -
     assert "kubectl uncordon cordoned" in found["fit"]["remedy"]
     assert row(found, "tainted")["reasons"] == ["taint example.com/team=x:NoSchedule is not tolerated"]
     assert row(found, "tainted")["never"] and not row(found, "cordoned")["never"]
+    # What the cluster says of itself ends with its cause.
+    plot.node("short", gpu=4, taints=[{"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule"}])
+    found = ask(gpus())
+    assert row(found, "short")["reasons"] == ["the node has run short of disk"]
+    assert not row(found, "short")["never"]
+    assert "4 of 12" not in found["gpus"]["title"] and "on 3 nodes" in found["gpus"]["title"]
     # The one that GPU nodes usually carry is tolerated.
     usual = {"key": GPU, "value": "present", "effect": "NoSchedule"}
     plot.node("usual", gpu=1, taints=[usual], labels=DRIVER)

@@ -19,6 +19,13 @@ from deployments.domain.quantities import gib
 
 UNSCHEDULABLE = Taint("node.kubernetes.io/unschedulable")
 _NOT_READY = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_SHORT_OF = {
+    "node.kubernetes.io/disk-pressure": "disk",
+    "node.kubernetes.io/memory-pressure": "memory",
+    "node.kubernetes.io/pid-pressure": "process ids",
+}
+# Taints that the cluster itself sets, and takes away when their cause is over.
+_PASSING = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
 
 
 class Why(StrEnum):
@@ -26,6 +33,7 @@ class Why(StrEnum):
 
     NOT_READY = "not_ready"
     CORDONED = "cordoned"
+    PRESSURE = "pressure"
     TAINT = "taint"
     SELECTOR = "selector"
     AFFINITY = "affinity"
@@ -181,9 +189,12 @@ def _taints(shape: PodShape, node: Node) -> list[Reason]:
             continue
         if taint.key in _NOT_READY and node.ready is False:
             continue
-        found.append(
-            Reason(Why.TAINT, f"taint {taint} is not tolerated", taint.key, taint.key not in _NOT_READY)
-        )
+        if taint.key in _SHORT_OF:
+            what = _SHORT_OF[taint.key]
+            found.append(Reason(Why.PRESSURE, f"the node has run short of {what}", what))
+            continue
+        never = not taint.key.startswith(_PASSING)
+        found.append(Reason(Why.TAINT, f"taint {taint} is not tolerated", taint.key, never))
     return found
 
 
@@ -281,6 +292,7 @@ def summary(reason: Reason) -> str:
     return {
         Why.NOT_READY: "not ready",
         Why.CORDONED: "cordoned",
+        Why.PRESSURE: f"short of {reason.subject}",
         Why.TAINT: f"with taint {reason.subject}",
         Why.SELECTOR: f"without label {reason.subject}",
         Why.AFFINITY: "outside the node affinity",

@@ -92,7 +92,6 @@ class Node:
     taints: tuple[Taint, ...] = ()
     unschedulable: bool = False
     ready: bool | None = True
-    pressure: tuple[str, ...] = ()
     ports: frozenset[HostPort] = frozenset()
 
     def free(self, resource: str) -> int | None:
@@ -162,11 +161,6 @@ def node_of(node: Mapping[str, Any], requested: Amounts | None, pods: int = 0) -
         ),
         unschedulable=bool(spec.get("unschedulable")),
         ready=conditions["Ready"] == "True" if "Ready" in conditions else None,
-        pressure=tuple(
-            kind
-            for kind in ("MemoryPressure", "DiskPressure", "PIDPressure")
-            if conditions.get(kind) == "True"
-        ),
     )
 
 

@@ -134,6 +134,7 @@ def _way_out(near: NodeAnswer, reason: Reason) -> str:
     return {
         Why.NOT_READY: f"See why {name} is not ready.",
         Why.CORDONED: f"Uncordon it: kubectl uncordon {name}.",
+        Why.PRESSURE: f"Free {reason.subject} on {name}: its kubelet keeps new pods off until then.",
         Why.TAINT: "Add the toleration in the profile, or take the taint away.",
         Why.PORT: f"Free port {reason.subject} on {name}, or do not ask for ports of the node.",
         Why.PODS: "Remove other pods, or add a node.",
