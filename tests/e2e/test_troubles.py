@@ -200,7 +200,7 @@ def test_the_open_page_says_why_its_pods_find_no_node(opened: OpenPage) -> None:
     opened.says("failed", "The nodes are cordoned", "Uncordon a node.")
     practice.fault("node_pressure", node="*", type="DiskPressure")
     practice.clear("cordon")
-    opened.says("failed", "have run short of disk", "Free what they lack, or add nodes.", "disk-pressure")
+    opened.says("failed", "short of disk", "Free what they lack, or add nodes.", "disk-pressure")
     practice.fault("unschedulable")
     practice.clear("node_pressure")
     opened.says(
