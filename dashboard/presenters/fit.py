@@ -48,22 +48,32 @@ def fit_table(fit: dict[str, Any]) -> FitTable | None:
     if not fit.get("rows"):
         return None
     wanted, found = int(fit["wanted"]), int(fit["found"])
-    placed = ngettext(
-        "%(found)s of %(wanted)s server pod placed", "%(found)s of %(wanted)s server pods placed", wanted
-    ) % {"found": found, "wanted": wanted}
+    sure = fit["answer"] != "cannot_tell"
+    words = (
+        ngettext(
+            "%(found)s of %(wanted)s server pod placed", "%(found)s of %(wanted)s server pods placed", wanted
+        )
+        if sure
+        else ngettext(
+            "%(found)s of %(wanted)s server pod may find a node",
+            "%(found)s of %(wanted)s server pods may find a node",
+            wanted,
+        )
+    )
+    placed = words % {"found": found, "wanted": wanted}
     asks = said(fit["asks"])
     each = _("each asks for %(asks)s") % {"asks": asks} if wanted > 1 else asks
     return FitTable(
         summary=f"{placed}{colon()}{each}",
         gpu=bool(fit["gpu"]),
-        rows=[_row(row, bool(fit["gpu"])) for row in fit["rows"]],
+        rows=[_row(row, bool(fit["gpu"]), sure) for row in fit["rows"]],
         hidden=int(fit["hidden"]),
         open=fit["answer"] != "fits",
     )
 
 
-def _row(row: dict[str, Any], with_gpus: bool) -> NodeRow:
-    css, icon, verdict = _verdict(row)
+def _row(row: dict[str, Any], with_gpus: bool, sure: bool) -> NodeRow:
+    css, icon, verdict = _verdict(row, sure)
     slots, text = _slots(row.get("gpus")) if with_gpus else ([], "")
     return NodeRow(
         name=row["name"],
@@ -78,9 +88,12 @@ def _row(row: dict[str, Any], with_gpus: bool) -> NodeRow:
     )
 
 
-def _verdict(row: dict[str, Any]) -> tuple[str, str, str]:
+def _verdict(row: dict[str, Any], sure: bool) -> tuple[str, str, str]:
     takes, chats = int(row["takes"]), int(row["chats"])
     passed, unknown = look("pass", "finding"), look("cannot_tell", "finding")
+    if takes and not sure:
+        words = ngettext("May take %(n)s server", "May take %(n)s servers", takes) % {"n": takes}
+        return unknown.css, unknown.icon, words
     if takes:
         words = ngettext("Takes %(n)s server", "Takes %(n)s servers", takes) % {"n": takes}
         return passed.css, passed.icon, words + (_(" and the chat") if chats else "")

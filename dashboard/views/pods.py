@@ -21,13 +21,13 @@ from dashboard.presenters import stack
 from dashboard.presenters.parts import Evidence, ordering
 from deployments.domain.errors import NotFound
 from deployments.domain.health.assess import Assessment
-from deployments.domain.health.pods import assess_pod, stored_event, stored_pod
+from deployments.domain.health.pods import assess_pod, stored_event, stored_pod, wants_taints
 from deployments.domain.states import Health
 from deployments.models import Deployment, ObservedObject
 from deployments.selectors import deployments as deployment_selector
 from deployments.selectors import lookup
 from deployments.selectors import pods as selector
-from deployments.selectors.node_states import NodeState, is_ready, node_states
+from deployments.selectors.node_states import NodeState, is_ready, node_states, node_taints
 
 PODS_PER_PAGE = 50
 EVENTS_PER_PAGE = 25
@@ -151,7 +151,14 @@ def _judged(deployment: Deployment, found: ObservedObject, events: list[Observed
     if where and not is_ready(found.data):
         node = node_states(deployment.cluster_id, [where])[where]
     return assess_pod(
-        stored_pod(found.name, found.data, present, node_ready=node.ready, node_gone=node.gone),
+        stored_pod(
+            found.name,
+            found.data,
+            present,
+            node_ready=node.ready,
+            node_gone=node.gone,
+            taints=node_taints(deployment.cluster_id) if wants_taints(found.data) else (),
+        ),
         timezone.now(),
         [event for row in events if (event := stored_event(row.data))],
         installing=deployment.health == Health.PROGRESSING,

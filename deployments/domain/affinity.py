@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from deployments.domain.errors import InvalidInput
+from deployments.domain.names import require_label_key, require_label_value
 
 _MAX_ITEMS = 50
 
@@ -110,3 +111,18 @@ def _expression(value: dict[str, Any], path: str, errors: list[InvalidInput]) ->
         errors.append(InvalidInput(f"{operator} takes no values.", field=path))
     elif operator in ("Gt", "Lt") and not (len(values) == 1 and str(values[0]).lstrip("-").isdigit()):
         errors.append(InvalidInput(f"{operator} takes one whole number, in quotes.", field=path))
+    elif "matchFields" not in path:
+        _label(value.get("key"), values, path, errors)
+
+
+def _label(key: Any, values: Any, path: str, errors: list[InvalidInput]) -> None:
+    """What is no label's key or value, a number with a sign among it. The API server refuses it where it is
+    required; in a preference it goes by, and the scheduler then places none of the pods (seen with 1.36)."""
+    try:
+        if isinstance(key, str) and key:
+            require_label_key(key, field=path)
+        for text in values if isinstance(values, list) else []:
+            if isinstance(text, str):
+                require_label_value(text, field=path)
+    except InvalidInput as error:
+        errors.append(error)

@@ -14,7 +14,8 @@ from django.db.models import F, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from deployments.domain.health.assess import RECENT, Assessment, assess
-from deployments.domain.health.observed import Unapplied
+from deployments.domain.health.observed import NodeTaints, Unapplied
+from deployments.domain.health.pods import wants_taints
 from deployments.domain.states import ACTIVE, Health, OperationKind, OperationState
 from deployments.ledger.announce import announce_all, announce_lists
 from deployments.models import (
@@ -29,7 +30,7 @@ from deployments.models import (
 )
 from deployments.observer.stacks import ClusterSeen, ObjectRow, observed_stack
 from deployments.selectors import system
-from deployments.selectors.node_states import NodeState, is_ready, node_states
+from deployments.selectors.node_states import NodeState, is_ready, node_states, node_taints
 
 log = logging.getLogger(__name__)
 
@@ -89,11 +90,12 @@ def _judge(rows: QuerySet[Deployment], now: datetime) -> list[_Judged]:
     objects = _objects(ids, now)
     pulls = _pulls(pulling)
     nodes = _nodes(deployments, objects)
+    taints = _taints(deployments, objects)
     unapplied = _unapplied(deployments, installing)
     found: list[_Judged] = []
     for row in deployments:
         around = seen.get(row.cluster_id, ClusterSeen())
-        around = replace(around, nodes=nodes.get(row.cluster_id, {}))
+        around = replace(around, nodes=nodes.get(row.cluster_id, {}), taints=taints.get(row.cluster_id, ()))
         try:
             stack = observed_stack(
                 row, objects.get(row.pk, ()), pulls.get(row.pk), around, now, unapplied.get(row.pk)
@@ -130,6 +132,18 @@ def _nodes(
             if one.kind == "Pod" and one.data.get("node") and not is_ready(one.data):
                 wanted.setdefault(row.cluster_id, set()).add(one.data["node"])
     return {cluster: node_states(cluster, names) for cluster, names in wanted.items()}
+
+
+def _taints(
+    deployments: list[Deployment], objects: dict[int, list[ObjectRow]]
+) -> dict[int, list[NodeTaints]]:
+    """Cluster -> the taints of its nodes, where a pod is kept off by some. Most of the time nothing is asked."""
+    wanted = {
+        row.cluster_id
+        for row in deployments
+        if any(one.kind == "Pod" and wants_taints(one.data) for one in objects.get(row.pk, ()))
+    }
+    return {cluster: node_taints(cluster) for cluster in wanted}
 
 
 def _clusters(ids: set[int]) -> dict[int, ClusterSeen]:

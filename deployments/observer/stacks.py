@@ -10,7 +10,7 @@ What only asking can tell (does Ollama answer, is the model there, does chat rea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -20,6 +20,7 @@ import orjson
 
 from deployments.domain.errors import InvalidInput
 from deployments.domain.health.observed import (
+    NodeTaints,
     ObservedClaim,
     ObservedPod,
     ObservedStack,
@@ -49,12 +50,14 @@ class ObjectRow(NamedTuple):
 class ClusterSeen:
     """How current the observations of a cluster are: ``confirmed`` when all watches last were, None
     where one has never been; ``clock_ahead`` by how much its clock is ahead of ours; ``foreign`` where
-    another cluster answers at its address; ``nodes`` how a node is, by its name, for nodes that matter."""
+    another cluster answers at its address; ``nodes`` how a node is, by its name, for nodes that matter;
+    ``taints`` of all nodes, where a pod is kept off by some."""
 
     confirmed: datetime | None = None
     clock_ahead: timedelta = timedelta(0)
     foreign: bool = False
     nodes: Mapping[str, NodeState] = field(default_factory=dict)
+    taints: Sequence[NodeTaints] = ()
 
 
 def observed_stack(
@@ -167,6 +170,7 @@ def _pod(
         _probe(probe, "model_present", now),
         node_ready=node.ready,
         node_gone=node.gone,
+        taints=seen.taints,
         clock_ahead=seen.clock_ahead,
     )
 

@@ -6,6 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from deployments.domain.fit import Taint
+from deployments.domain.health.observed import NodeTaints
 from deployments.models import ClusterNode, WatchState
 
 
@@ -27,6 +29,21 @@ def node_states(cluster_id: int, names: Collection[str]) -> dict[str, NodeState]
         gone = listed.exists()
         found |= {name: NodeState(gone=gone) for name in missing}
     return found
+
+
+def node_taints(cluster_id: int) -> list[NodeTaints]:
+    """What keeps pods off each node of a cluster."""
+    rows = ClusterNode.objects.filter(cluster_id=cluster_id).order_by("name").values_list("data", flat=True)
+    return [
+        NodeTaints(
+            tuple(
+                Taint(item.get("key", ""), item.get("value", ""), item.get("effect", ""))
+                for item in data.get("taints", [])
+            ),
+            data.get("unschedulable") is True,
+        )
+        for data in rows
+    ]
 
 
 def is_ready(data: dict[str, Any]) -> bool:

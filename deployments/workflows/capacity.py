@@ -72,6 +72,7 @@ def read_capacity(
             node,
             requested=sums.on(node.name),
             pods=sums.pods.get(node.name, 0),
+            ports=sums.ports.get(node.name, frozenset()),
         )
         for node in bare
     )

@@ -13,11 +13,12 @@ from decimal import Decimal
 from typing import Any
 
 from sandbox import quantity, selectors
-from sandbox.world.objects import ZERO, finished, namespace_of, pod_requests, spec_of, status_of
+from sandbox.world.objects import ZERO, deleting, finished, namespace_of, pod_requests, spec_of, status_of
 
 Object = dict[str, Any]
 
 AFFINITY = "node(s) didn't match Pod's node affinity/selector"
+NOT_NAMED = "node(s) didn't satisfy plugin(s) [NodeAffinity]"
 TAINTS = "node(s) had untolerated taint(s)"
 UNSCHEDULABLE = "node(s) were unschedulable"
 PORTS = "node(s) didn't have free ports for the requested pod ports"
@@ -30,6 +31,7 @@ EXISTING_ANTI_AFFINITY = "node(s) didn't satisfy existing pods anti-affinity rul
 POD_AFFINITY = "node(s) didn't match pod affinity rules"
 SPREAD = "node(s) didn't match pod topology spread constraints"
 SPREAD_LABEL = f"{SPREAD} (missing required label)"
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104  compared with, not listened on
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
@@ -114,6 +116,23 @@ def matches_node(pod: Object, node: Object) -> bool:
     )
 
 
+def named_nodes(pod: Object) -> set[str] | None:
+    """The nodes that are looked at at all, where every term of the required affinity names some
+    (nodeaffinity.go, PreFilter); None for all."""
+    required = ((spec_of(pod).get("affinity") or {}).get("nodeAffinity") or {}).get(_REQUIRED)
+    found: set[str] = set()
+    for term in (required or {}).get("nodeSelectorTerms") or [{}]:
+        names = [
+            set(entry.get("values") or [])
+            for entry in term.get("matchFields") or []
+            if entry.get("key") == "metadata.name" and entry.get("operator") == "In"
+        ]
+        if not names:
+            return None
+        found |= set.intersection(*names)
+    return found
+
+
 # ---- taints
 
 
@@ -174,11 +193,14 @@ def _affinity(pod: Object, here: NodeState, nodes: list[NodeState]) -> Verdict |
     wanted = _terms(pod, "podAffinity")
     if wanted:
 
-        def met(term: Object, among: Iterable[NodeState]) -> bool:
-            return any(_selects(term, home, other) for state in among for other in state.pods)
+        def meant(other: Object) -> bool:
+            return all(_selects(term, home, other) for term in wanted)
 
-        if not all(met(term, _together(term, here, nodes)) for term in wanted):
-            first = all(not met(term, nodes) and _selects(term, home, pod) for term in wanted)
+        beside = [state for state in nodes if any(meant(other) for other in state.pods)]
+        if not all(_together(term, here, beside) for term in wanted):
+            first = meant(pod) and not any(
+                term["topologyKey"] in state.labels for state in beside for term in wanted
+            )
             if not first or any(term["topologyKey"] not in here.labels for term in wanted):
                 return Verdict((POD_AFFINITY,), True)
     for term in _terms(pod, "podAntiAffinity"):
@@ -193,40 +215,73 @@ def _affinity(pod: Object, here: NodeState, nodes: list[NodeState]) -> Verdict |
 
 
 def _spread(pod: Object, here: NodeState, nodes: list[NodeState]) -> Verdict | None:
-    for constraint in spec_of(pod).get("topologySpreadConstraints") or []:
-        if constraint.get("whenUnsatisfiable") != "DoNotSchedule":
-            continue
-        key = constraint["topologyKey"]
+    rules = [
+        rule
+        for rule in spec_of(pod).get("topologySpreadConstraints") or []
+        if rule.get("whenUnsatisfiable") == "DoNotSchedule"
+    ]
+    spread_over = [state for state in nodes if all(rule["topologyKey"] in state.labels for rule in rules)]
+    for rule in rules:
+        key = rule["topologyKey"]
         if key not in here.labels:
             return Verdict((SPREAD_LABEL,), True)
-        selector = selectors.from_object(constraint.get("labelSelector"))
+        selector = _spread_selector(rule, pod)
         counts: dict[str, int] = {}
-        for state in nodes:
-            if key in state.labels and matches_node(pod, state.node):
-                domain = state.labels[key]
-                matching = sum(
+        for state in spread_over:
+            if rule.get("nodeAffinityPolicy") != "Ignore" and not matches_node(pod, state.node):
+                continue
+            if rule.get("nodeTaintsPolicy") == "Honor" and untolerated(pod, state.node):
+                continue
+            domain = state.labels[key]
+            # A selector of everything counts nothing (podtopologyspread/common.go, countPodsMatchSelector).
+            matching = (
+                0
+                if selector.empty
+                else sum(
                     namespace_of(other) == namespace_of(pod)
+                    and not deleting(other)
                     and selector.matches(other["metadata"].get("labels"))
                     for other in state.pods
                 )
-                counts[domain] = counts.get(domain, 0) + matching
+            )
+            counts[domain] = counts.get(domain, 0) + matching
         own = 1 if selector.matches(pod["metadata"].get("labels")) else 0
-        least = min(counts.values(), default=0)
-        if counts.get(here.labels[key], 0) + own - least > int(constraint.get("maxSkew", 1)):
+        least = min(counts.values(), default=0) if len(counts) >= int(rule.get("minDomains") or 1) else 0
+        if counts.get(here.labels[key], 0) + own - least > int(rule.get("maxSkew", 1)):
             return Verdict((SPREAD,), False)
     return None
+
+
+def _spread_selector(rule: Object, pod: Object) -> selectors.Selector:
+    """The rule's labels, with the pod's own values of matchLabelKeys."""
+    wanted, labels = rule.get("labelSelector"), pod["metadata"].get("labels") or {}
+    same = {key: labels[key] for key in rule.get("matchLabelKeys") or [] if key in labels}
+    if wanted is not None and same:
+        wanted = {**wanted, "matchLabels": {**(wanted.get("matchLabels") or {}), **same}}
+    return selectors.from_object(wanted)
 
 
 # ---- resources, ports, volumes
 
 
-def _host_ports(pod: Object) -> set[tuple[int, str]]:
+def _host_ports(pod: Object) -> set[tuple[int, str, str]]:
+    """Those of containers and sidecars; an init container that ends holds none."""
+    setups = spec_of(pod).get("initContainers") or []
+    sidecars = [container for container in setups if container.get("restartPolicy") == "Always"]
     return {
-        (int(port["hostPort"]), port.get("protocol", "TCP"))
-        for container in spec_of(pod).get("containers") or []
+        (int(port["hostPort"]), port.get("protocol", "TCP"), port.get("hostIP") or ANY_ADDRESS)
+        for container in [*(spec_of(pod).get("containers") or []), *sidecars]
         for port in container.get("ports") or []
         if port.get("hostPort")
     }
+
+
+def _clash(ours: Iterable[tuple[int, str, str]], theirs: set[tuple[int, str, str]]) -> bool:
+    return any(
+        (port, protocol) == (other, other_protocol) and (ip == other_ip or ANY_ADDRESS in (ip, other_ip))
+        for port, protocol, ip in ours
+        for other, other_protocol, other_ip in theirs
+    )
 
 
 def _fit(pod: Object, here: NodeState) -> Verdict | None:
@@ -266,6 +321,9 @@ def _volumes(needs: VolumeNeeds, here: NodeState) -> Verdict | None:
 def check(pod: Object, here: NodeState, nodes: list[NodeState], needs: VolumeNeeds) -> Verdict | None:
     """None if the node takes the pod."""
     node = here.node
+    named = named_nodes(pod)
+    if named is not None and node["metadata"]["name"] not in named:
+        return Verdict((NOT_NAMED,), True)
     if spec_of(node).get("unschedulable"):
         taint = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
         if not any(tolerates(toleration, taint) for toleration in spec_of(pod).get("tolerations") or []):
@@ -275,7 +333,7 @@ def check(pod: Object, here: NodeState, nodes: list[NodeState], needs: VolumeNee
     if not matches_node(pod, node):
         return Verdict((AFFINITY,), True)
     ports = _host_ports(pod)
-    if ports and any(ports & _host_ports(other) for other in here.pods):
+    if ports and any(_clash(ports, _host_ports(other)) for other in here.pods):
         return Verdict((PORTS,), False)
     for found in (
         _fit(pod, here),

@@ -157,6 +157,8 @@ class Scheduler(Controller):
             found = self.store.get("StorageClass", None, spec_of(claim).get("storageClassName") or "")
             if found is None or found.get("volumeBindingMode") != "WaitForFirstConsumer":
                 raise Refusal("pod has unbound immediate PersistentVolumeClaims")
+            if found.get("provisioner") == "kubernetes.io/no-provisioner":
+                needs.topologies.append([])  # the claim would be bound by now if there were a volume for it
             if found.get("allowedTopologies"):
                 needs.topologies.append(found["allowedTopologies"])
             unbound.append(claim)

@@ -186,6 +186,12 @@ def test_taints_and_cordons_are_named_with_their_way_out(plot: Plot, ask: Ask) -
     assert "kubectl uncordon cordoned" in found["fit"]["remedy"]
     assert row(found, "tainted")["reasons"] == ["taint example.com/team=x:NoSchedule is not tolerated"]
     assert row(found, "tainted")["never"] and not row(found, "cordoned")["never"]
+    # What the cluster says of itself ends with its cause.
+    plot.node("short", gpu=4, taints=[{"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule"}])
+    found = ask(gpus())
+    assert row(found, "short")["reasons"] == ["the node has run short of disk"]
+    assert not row(found, "short")["never"]
+    assert "4 of 12" not in found["gpus"]["title"] and "on 3 nodes" in found["gpus"]["title"]
     # The one that GPU nodes usually carry is tolerated.
     usual = {"key": GPU, "value": "present", "effect": "NoSchedule"}
     plot.node("usual", gpu=1, taints=[usual], labels=DRIVER)
@@ -413,6 +419,26 @@ def test_the_namespaces_quota_limits_and_security_are_read(plot: Plot, ask: Ask)
     assert "ollama may run as root" in found["pod_security"]["evidence"]
     sound = replace(StackSpec(), server=ServerSpec(run_as_user=1000))
     assert ask(sound, space)["pod_security"]["level"] == "pass"
+
+
+def test_a_claim_that_is_there_is_not_asked_of_the_quota_again(plot: Plot, ask: Ask) -> None:
+    """An uninstall that keeps the models leaves claims behind, which the next install of that name takes over."""
+    plot.node("a")
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}}
+    quota = {"metadata": {"name": "small"}, "spec": {"hard": {"requests.storage": "10Gi"}}}
+    sized = replace(StackSpec(), storage=StorageSpec(size="10Gi"))
+    two = replace(sized, server=ServerSpec(replicas=2))
+    for claim, wanted, level in (
+        ("models-one-server-0", sized, "pass"),
+        ("models-one-server-0", two, "fail"),
+        ("somebody-elses", sized, "fail"),
+    ):
+        space = plot.namespace()
+        plot.lay(
+            f"/api/v1/namespaces/{space}/persistentvolumeclaims", {"metadata": {"name": claim}, "spec": spec}
+        )
+        plot.lay(f"/api/v1/namespaces/{space}/resourcequotas", quota)
+        assert ask(wanted, space)["quota"]["level"] == level, claim
 
 
 def test_claims_are_held_against_the_model_and_the_class(plot: Plot, ask: Ask) -> None:

@@ -200,7 +200,7 @@ def test_the_open_page_says_why_its_pods_find_no_node(opened: OpenPage) -> None:
     opened.says("failed", "The nodes are cordoned", "Uncordon a node.")
     practice.fault("node_pressure", node="*", type="DiskPressure")
     practice.clear("cordon")
-    opened.says("failed", "reserved by taints", "or fix the node if the taint says it is not ready")
+    opened.says("failed", "short of disk", "Free what they lack, or add nodes.", "disk-pressure")
     practice.fault("unschedulable")
     practice.clear("node_pressure")
     opened.says(
@@ -211,7 +211,7 @@ def test_the_open_page_says_why_its_pods_find_no_node(opened: OpenPage) -> None:
     )
     practice.fault("taint", node="*", key="example.com/reserved")
     practice.clear("unschedulable")
-    opened.says("failed", "reserved by taints", "Add the toleration in the profile", "untolerated taint")
+    opened.says("failed", "reserved by taints", "Add the toleration in the profile", "example.com/reserved")
 
 
 def test_the_open_page_follows_a_lost_volume_to_its_end(opened: OpenPage) -> None:

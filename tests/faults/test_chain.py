@@ -32,7 +32,7 @@ CHAIN: list[tuple[str, dict[str, Any], bool, str]] = [
     ("pod_start_error", {**SERVER, "reason": "FailedMount"}, True, "A volume cannot be mounted."),
     ("unschedulable", {**SERVER, "text": WORDS}, True, "The nodes hold as many pods as they may"),
     ("cordon", {"node": "*"}, True, "The nodes are cordoned"),
-    ("node_pressure", {"node": "*", "type": "DiskPressure"}, True, "reserved by taints"),
+    ("node_pressure", {"node": "*", "type": "DiskPressure"}, True, "short of disk"),
     ("node_not_ready", {"node": "*"}, False, "does not answer any more"),
     # A volume that is lost stays lost: the last one.
     (

@@ -13,8 +13,9 @@ from pytest_django import DjangoAssertNumQueries
 
 from deployments.domain.states import Role
 from deployments.models import Deployment, Team, WatchState
+from deployments.observer.health import reassess
 from tests.factories import make_team
-from tests.web import rows
+from tests.web import gpu_rows, rows
 
 pytestmark = pytest.mark.django_db
 
@@ -237,6 +238,39 @@ def test_a_pod_in_any_state_has_its_sentence(viewer: Client, deployment: Deploym
         assert words in text(html(viewer, f"/deployments/{deployment.pk}/pods/p{number}/"))
         html(viewer, f"/deployments/{deployment.pk}/logs/?of=p{number}/x")
     html(viewer, f"/deployments/{deployment.pk}/?tab=pods")
+
+
+def test_taints_that_the_scheduler_does_not_name_are_read_from_the_nodes(
+    viewer: Client, deployment: Deployment
+) -> None:
+    """Kubernetes 1.36 and later: the words count nodes with "untolerated taint(s)" and say no more."""
+    said = (
+        "0/2 nodes are available: 2 node(s) had untolerated taint(s). preemption: 0/2 nodes are available: 2 "
+    )
+    waits = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}
+    waits["message"] = f"{said}Preemption is not helpful for scheduling."
+    tolerated = {"key": "nvidia.com/gpu", "operator": "Exists", "value": "", "effect": "NoSchedule"}
+    data = pod_data(
+        phase="Pending", node="", conditions=[waits], containerStatuses=[], tolerations=[tolerated]
+    )
+    rows.seen(deployment, "Pod", "r1-server-0", data)
+    full = {"key": "node.kubernetes.io/disk-pressure", "value": "", "effect": "NoSchedule"}
+    usual = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
+    preferred = {"key": "example.com/spare", "value": "", "effect": "PreferNoSchedule"}
+    for name in ("a", "b"):
+        gpu_rows.node(deployment.cluster, name, taints=[preferred, usual, full])
+    cordon = {"key": "node.kubernetes.io/unschedulable", "value": "", "effect": "NoSchedule"}
+    gpu_rows.node(deployment.cluster, "shut", taints=[cordon, full], unschedulable=True)
+    shown = text(html(viewer, f"/deployments/{deployment.pk}/pods/r1-server-0/"))
+    assert "The nodes have run short of disk, so r1-server-0 cannot start." in shown
+    assert "Taints of the nodes: 2 × node.kubernetes.io/disk-pressure." in shown
+    for kind in ("StatefulSet", "Deployment", "PersistentVolumeClaim"):
+        WatchState.objects.create(cluster=deployment.cluster, kind=kind, confirmed_at=timezone.now())
+    reassess(deployment.pk, timezone.now())
+    deployment.refresh_from_db()
+    assert deployment.health_sentence.startswith("The nodes have run short of disk"), (
+        deployment.health_sentence
+    )
 
 
 def test_what_was_seen_long_ago_is_not_shown_as_fresh(viewer: Client, deployment: Deployment) -> None:

@@ -102,6 +102,16 @@ def test_each_node_says_why_not(client: Client, world: dict[str, Any]) -> None:
     assert '<details class="panel fold" id="where" open>' in page
 
 
+def test_a_node_takes_no_pod_for_sure_where_nobody_can_tell(client: Client, world: dict[str, Any]) -> None:
+    query = asked(client, world, NO_ROOM)
+    row = {**FIT["rows"][0], "answer": "fits", "takes": 1, "chats": 1, "reasons": []}
+    fit = {**FIT, "answer": "cannot_tell", "found": 1, "rows": [row]}
+    Operation.objects.filter(kind=OperationKind.PREFLIGHT).update(result={"findings": [], "fit": fit})
+    page = client.get(reverse("install_preflight", query=query)).content.decode()
+    assert "1 of 1 server pod may find a node" in page and "May take 1 server" in page
+    assert "Takes 1 server" not in page and "server pod placed" not in page
+
+
 def test_without_room_a_person_may_go_on_and_it_is_on_record(client: Client, world: dict[str, Any]) -> None:
     query = asked(client, world, NO_ROOM)
     page = client.get(reverse("install_preflight", query=query)).content.decode()

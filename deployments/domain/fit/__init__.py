@@ -4,8 +4,9 @@
     fit = replicas([node_of(raw, sums.on(name), sums.pods[name]), ...], shape_of(template, namespace), 2)
     fit.answer, fit.placed, [(item.node.name, item.takes, item.reasons) for item in fit.nodes]
 
-Rules: kube-scheduler 1.36 (plugins NodeUnschedulable, TaintToleration, NodeAffinity, NodeResourcesFit,
-VolumeBinding, InterPodAffinity). Preemption is left out: nobody should have to lose a pod for this one.
+Rules: kube-scheduler 1.36 (plugins NodeUnschedulable, TaintToleration, NodeAffinity, NodePorts,
+NodeResourcesFit, VolumeBinding, PodTopologySpread, InterPodAffinity). Preemption is left out:
+nobody should have to lose a pod for this one.
 """
 
 from __future__ import annotations

@@ -7,10 +7,10 @@ Rules: ``k8s.io/component-helpers/scheduling/corev1`` (tolerations, node affinit
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from deployments.domain.fit.shapes import Node, PodShape, Taint, Terms
+from deployments.domain.fit.shapes import REQUIRED, Node, PodShape, Spread, Taint, Terms
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 
@@ -59,15 +59,27 @@ def label_selector(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bo
     )
 
 
-def repels(affinity: Mapping[str, Any], home: str, shape: PodShape) -> tuple[str, ...]:
-    """Topology keys of the terms by which a pod that is there keeps this one away. ``affinity`` is the
+def repels(affinity: Mapping[str, Any], home: str, shape: PodShape) -> Iterator[tuple[str, bool]]:
+    """Topology keys of the terms by which a pod that is there keeps this one away, and whether that is
+    sure: a term that chooses namespaces by their labels may mean this one's. ``affinity`` is the
     ``podAntiAffinity`` of its spec."""
-    terms = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or []
-    return tuple(
-        str(term.get("topologyKey", ""))
-        for term in terms
-        if selects(term, home, shape.labels, shape.namespace)
-    )
+    for term in affinity.get(REQUIRED) or []:
+        sure = selects(term, home, shape.labels, shape.namespace)
+        if sure or (
+            term.get("namespaceSelector")
+            and term.get("labelSelector") is not None
+            and label_selector(term["labelSelector"], shape.labels)
+        ):
+            yield str(term.get("topologyKey", "")), sure
+
+
+def counted(rule: Spread, home: str, labels: Mapping[str, str], namespace: str) -> bool:
+    """Whether a pod that is there counts for a spread rule of a pod in namespace ``home``. A rule that
+    means every pod counts none (kube-scheduler, ``countPodsMatchSelector``)."""
+    selector = rule.selector or {}
+    if not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        return False
+    return namespace == home and label_selector(selector, labels)
 
 
 def _term(term: Mapping[str, Any], node: Node) -> bool:

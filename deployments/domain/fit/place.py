@@ -20,9 +20,10 @@ from deployments.domain.fit.filters import (
     dominant,
     means_itself,
     obstacles,
+    topology,
 )
 from deployments.domain.fit.matching import tolerates
-from deployments.domain.fit.shapes import Node, PodShape
+from deployments.domain.fit.shapes import HOSTNAME, Node, PodShape
 from deployments.domain.pod_requests import CPU, MEMORY
 
 
@@ -106,12 +107,15 @@ def place(nodes: Sequence[Node], shapes: Sequence[PodShape]) -> Fit:
     placed: list[str] = []
     maybe = 0
     shape: PodShape | None = None
-    places = Places([], [], {}, alone=False)
+    places = Places(PodShape({}), nodes)
+    standing_pods: list[tuple[PodShape, Node]] = []
     answers: dict[str, list[Reason]] = {}
     for wanted in shapes:
         if wanted is not shape:
-            shape, places, answers = wanted, Places.of(wanted, nodes), {}
-        elif wanted.affinity or wanted.anti_affinity:
+            shape, places, answers = wanted, Places(wanted, nodes), {}
+            for pod, node in standing_pods:
+                places.add(pod, node)
+        elif wanted.affinity or wanted.anti_affinity or wanted.spread:
             answers = {}
         for name, node in standing.items():
             if name not in answers:
@@ -131,7 +135,8 @@ def place(nodes: Sequence[Node], shapes: Sequence[PodShape]) -> Fit:
             continue
         placed.append(chosen.name)
         taken[chosen.name] += 1
-        standing[chosen.name] = chosen.holding(wanted.requests)
+        standing[chosen.name] = chosen.holding(wanted)
+        standing_pods.append((wanted, chosen))
         places.add(wanted, chosen)
         answers.pop(chosen.name)
     return _judge(nodes, shapes, placed, maybe, standing, taken, places)
@@ -163,7 +168,7 @@ def _judge(
         answers.append(NodeAnswer(shown, taken[name], tuple(obstacles(last, shown, places, taken[name]))))
     unknown = list(dict.fromkeys(clause for shape in shapes for clause in shape.unknown))
     unseen = list(dict.fromkeys(clause for shape in shapes for clause in shape.unseen))
-    if any(placed) and len(shapes) > 1 and last.affinity and means_itself(last, last.affinity):
+    if any(placed) and len(shapes) > 1 and any(_first_decides(shape) for shape in shapes):
         unknown.append("where the first replica goes decides for the others")
     missing = placed.count("")
     if not missing and not unknown and not unseen:
@@ -175,6 +180,16 @@ def _judge(
     if missing and maybe:
         unseen.append("what the pods hold cannot be seen on every node")
     return Fit(answer, tuple(placed), tuple(answers), (*unknown, *unseen))
+
+
+def _first_decides(shape: PodShape) -> bool:
+    """Whether another order of the same replicas may find places for more or fewer of them: a group that
+    stands together, or rules about domains that cut across each other. One replica a node at most is no
+    such rule, since it takes nothing from any other node."""
+    if shape.affinity and means_itself(shape, shape.affinity):
+        return True
+    apart = {topology(term) for term in shape.anti_affinity if means_itself(shape, [term])} - {HOSTNAME}
+    return len(apart | {rule.key for rule in shape.spread}) > 1
 
 
 def _only_unseen(reasons: Iterable[Reason]) -> bool:

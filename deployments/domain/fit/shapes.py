@@ -5,7 +5,7 @@ Amounts are those of :mod:`deployments.domain.pod_requests`: millicores, bytes, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ DEFAULT_SCHEDULER = "default-scheduler"
 HOSTNAME = "kubernetes.io/hostname"
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 MAX_LABELS = 512
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104  compared with, not listened on
 
 Terms = tuple[Mapping[str, Any], ...]
 
@@ -32,23 +33,55 @@ class Taint:
 
 
 @dataclass(frozen=True)
+class HostPort:
+    """A port of the node itself. ``ip`` "0.0.0.0" is all of its addresses."""
+
+    port: int
+    protocol: str = "TCP"
+    ip: str = ANY_ADDRESS
+
+    def clashes(self, other: HostPort) -> bool:
+        return (self.port, self.protocol) == (other.port, other.protocol) and (
+            self.ip == other.ip or ANY_ADDRESS in (self.ip, other.ip)
+        )
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A rule that no domain of ``key`` may hold more than ``skew`` pods of ``selector`` above the emptiest
+    one, which counts as empty where there are fewer domains than ``least``. Nodes that the pod's node
+    affinity or taints keep it off count where ``by_affinity`` or ``by_taints`` is False."""
+
+    key: str
+    skew: int
+    selector: Mapping[str, Any] | None
+    least: int = 1
+    by_affinity: bool = True
+    by_taints: bool = False
+
+
+@dataclass(frozen=True)
 class Neighbours:
     """What pods that are there already mean for one pod's rules about other pods.
 
     ``wanted`` names the nodes with a pod that matches every required affinity term, ``avoided[i]`` those
     with one that matches the i-th anti-affinity term; ``repelled`` (topology key, node name) of pods
-    whose own anti-affinity is against this pod.
+    whose own anti-affinity is against this pod, ``doubted`` of those that choose its namespace by labels;
+    ``spread[i]`` counts by node the pods that the i-th spread rule means.
     """
 
     wanted: frozenset[str] = frozenset()
     avoided: tuple[frozenset[str], ...] = ()
     repelled: frozenset[tuple[str, str]] = frozenset()
+    doubted: frozenset[tuple[str, str]] = frozenset()
+    spread: tuple[Mapping[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
 class Node:
-    """One node. ``requested`` sums what the pods on it ask for, None where they cannot be seen;
-    ``capacity`` counts devices that are broken as well; ``ready`` is None where nobody said."""
+    """One node. ``requested`` sums what the pods on it ask for, None where they cannot be seen; ``ports``
+    are those that they hold of it; ``capacity`` counts devices that are broken as well; ``ready`` is None
+    where nobody said."""
 
     name: str
     allocatable: Mapping[str, int]
@@ -59,7 +92,7 @@ class Node:
     taints: tuple[Taint, ...] = ()
     unschedulable: bool = False
     ready: bool | None = True
-    pressure: tuple[str, ...] = ()
+    ports: frozenset[HostPort] = frozenset()
 
     def free(self, resource: str) -> int | None:
         """What is left of a resource, None where the pods cannot be seen. Negative where a node was
@@ -70,13 +103,14 @@ class Node:
             return self.allocatable.get(PODS, 0) - self.pods
         return self.allocatable.get(resource, 0) - self.requested.get(resource, 0)
 
-    def holding(self, requests: Mapping[str, int]) -> Node:
+    def holding(self, shape: PodShape) -> Node:
         """The node with one pod more on it."""
+        ports = self.ports | shape.ports
         if self.requested is None:
-            return replace(self, pods=self.pods + 1)
+            return replace(self, pods=self.pods + 1, ports=ports)
         taken = dict(self.requested)
-        add_amounts(taken, requests)
-        return replace(self, requested=taken, pods=self.pods + 1)
+        add_amounts(taken, shape.requests)
+        return replace(self, requested=taken, pods=self.pods + 1, ports=ports)
 
 
 @dataclass(frozen=True)
@@ -86,7 +120,7 @@ class PodShape:
     ``volumes`` are alternatives of node selector terms, one entry for each volume that is bound to
     places: a node must match one term of every entry. ``unknown`` are clauses about what may speak for a
     node or against it ("a scheduler of its own decides"), ``unseen`` about what can only speak against
-    ("it wants ports of the node"). ``neighbours`` is for its rules about others.
+    ("its devices come from resource claims"). ``neighbours`` is for its rules about others.
     """
 
     requests: Mapping[str, int]
@@ -97,6 +131,8 @@ class PodShape:
     tolerations: tuple[Mapping[str, Any], ...] = ()
     affinity: Terms = ()
     anti_affinity: Terms = ()
+    ports: frozenset[HostPort] = frozenset()
+    spread: tuple[Spread, ...] = ()
     volumes: tuple[Terms, ...] = ()
     neighbours: Neighbours = Neighbours()
     unknown: tuple[str, ...] = ()
@@ -125,11 +161,6 @@ def node_of(node: Mapping[str, Any], requested: Amounts | None, pods: int = 0) -
         ),
         unschedulable=bool(spec.get("unschedulable")),
         ready=conditions["Ready"] == "True" if "Ready" in conditions else None,
-        pressure=tuple(
-            kind
-            for kind in ("MemoryPressure", "DiskPressure", "PIDPressure")
-            if conditions.get(kind) == "True"
-        ),
     )
 
 
@@ -141,16 +172,19 @@ def shape_of(template: Mapping[str, Any], namespace: str) -> PodShape:
     spec = template.get("spec") or {}
     affinity = spec.get("affinity") or {}
     node_affinity = (affinity.get("nodeAffinity") or {}).get(REQUIRED)
+    labels = dict((template.get("metadata") or {}).get("labels") or {})
     return PodShape(
         requests=effective_requests({"spec": spec}),
         namespace=namespace,
-        labels=dict((template.get("metadata") or {}).get("labels") or {}),
+        labels=labels,
         node_selector=dict(spec.get("nodeSelector") or {}),
         node_terms=None if node_affinity is None else tuple(node_affinity.get("nodeSelectorTerms") or ()),
         tolerations=tuple(spec.get("tolerations") or ()),
-        affinity=_required(affinity, "podAffinity"),
-        anti_affinity=_required(affinity, "podAntiAffinity"),
-        unknown=tuple(_unknown(spec, affinity)),
+        affinity=tuple(_same_keys(term, labels) for term in _required(affinity, "podAffinity")),
+        anti_affinity=tuple(_same_keys(term, labels) for term in _required(affinity, "podAntiAffinity")),
+        ports=host_ports(spec),
+        spread=tuple(_spread(spec, labels)),
+        unknown=tuple(_unknown(spec, affinity, labels)),
         unseen=tuple(_unseen(spec)),
     )
 
@@ -159,16 +193,69 @@ def _required(affinity: Mapping[str, Any], kind: str) -> Terms:
     return tuple((affinity.get(kind) or {}).get(REQUIRED) or ())
 
 
-def _unknown(spec: Mapping[str, Any], affinity: Mapping[str, Any]) -> Sequence[str]:
+def host_ports(spec: Mapping[str, Any]) -> frozenset[HostPort]:
+    """Ports of the node that a pod's spec asks for. Init containers that end before the others hold none
+    (kube-scheduler, ``getHostPorts``); on the node's own network every port is one of the node."""
+    sidecars = [item for item in spec.get("initContainers") or [] if item.get("restartPolicy") == "Always"]
+    found = set()
+    for container in [*(spec.get("containers") or []), *sidecars]:
+        for item in container.get("ports") or []:
+            port = item.get("hostPort") or (item.get("containerPort") if spec.get("hostNetwork") else None)
+            if port:
+                address = str(item.get("hostIP") or ANY_ADDRESS)
+                found.add(HostPort(int(port), str(item.get("protocol") or "TCP"), address))
+    return frozenset(found)
+
+
+def _same_keys(rule: Mapping[str, Any], labels: Mapping[str, str]) -> Mapping[str, Any]:
+    """The rule with matchLabelKeys and mismatchLabelKeys written into its selector, as the API server does it."""
+    selector = rule.get("labelSelector")
+    more = [
+        {"key": key, "operator": operator, "values": [labels[key]]}
+        for member, operator in (("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn"))
+        for key in rule.get(member) or []
+        if key in labels
+    ]
+    if selector is None or not more:
+        return rule
+    expressions = [*(selector.get("matchExpressions") or []), *more]
+    return {**rule, "labelSelector": {**selector, "matchExpressions": expressions}}
+
+
+def _spread(spec: Mapping[str, Any], labels: Mapping[str, str]) -> Iterator[Spread]:
+    """The rules that keep pods off nodes."""
+    for item in spec.get("topologySpreadConstraints") or []:
+        if item.get("whenUnsatisfiable") != "DoNotSchedule":
+            continue
+        yield Spread(
+            key=str(item.get("topologyKey", "")),
+            skew=int(item.get("maxSkew") or 1),
+            selector=_same_keys(item, labels).get("labelSelector"),
+            least=int(item.get("minDomains") or 1),
+            by_affinity=item.get("nodeAffinityPolicy") != "Ignore",
+            by_taints=item.get("nodeTaintsPolicy") == "Honor",
+        )
+
+
+def _unknown(
+    spec: Mapping[str, Any], affinity: Mapping[str, Any], labels: Mapping[str, str]
+) -> Sequence[str]:
     """What no arithmetic here covers, and may be milder or stricter."""
     found = []
     # The API server writes the default one where none is named.
     if (spec.get("schedulerName") or DEFAULT_SCHEDULER) != DEFAULT_SCHEDULER:
         found.append(f"the scheduler {spec['schedulerName']} decides")
+    rules = [*_required(affinity, "podAffinity"), *_required(affinity, "podAntiAffinity")]
+    spread = spec.get("topologySpreadConstraints") or []
+    rules += [item for item in spread if item.get("whenUnsatisfiable") == "DoNotSchedule"]
     if any(
-        term.get("namespaceSelector") or term.get("matchLabelKeys") or term.get("mismatchLabelKeys")
-        for kind in ("podAffinity", "podAntiAffinity")
-        for term in _required(affinity, kind)
+        rule.get("namespaceSelector")
+        # One that is not in the template a controller writes on its pods, another one for each revision.
+        or any(
+            key not in labels
+            for key in [*(rule.get("matchLabelKeys") or ()), *(rule.get("mismatchLabelKeys") or ())]
+        )
+        for rule in rules
     ):
         found.append("its rules about other pods choose by labels that are not known here")
     return found
@@ -179,12 +266,4 @@ def _unseen(spec: Mapping[str, Any]) -> Sequence[str]:
     found = []
     if spec.get("resourceClaims"):
         found.append("its devices come from resource claims")
-    containers = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
-    if any(port.get("hostPort") for item in containers for port in item.get("ports") or []):
-        found.append("it wants ports of the node")
-    if any(
-        item.get("whenUnsatisfiable") == "DoNotSchedule"
-        for item in spec.get("topologySpreadConstraints") or []
-    ):
-        found.append("its replicas must be spread evenly")
     return found

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from deployments.domain.fit.shapes import Taint
+
 
 @dataclass(frozen=True)
 class ObservedContainer:
@@ -28,12 +30,21 @@ class ObservedContainer:
 
 
 @dataclass(frozen=True)
+class NodeTaints:
+    """What keeps pods off a node, in its order; ``cordoned`` is said apart."""
+
+    taints: tuple[Taint, ...] = ()
+    cordoned: bool = False
+
+
+@dataclass(frozen=True)
 class ObservedPod:
     """``component`` is "server" or "chat"; ``scheduled`` is the PodScheduled condition (None: the
     scheduler has not spoken yet), ``scheduling_*`` its reason and message; ``reason`` and ``message``
     are the pod's own status ("Evicted"). ``node_ready``: None where its node was not seen;
     ``node_gone``: all nodes were, without it. ``end_due_at`` is by when a pod that is being deleted should
-    be gone. ``model_present``: None where nobody could ask."""
+    be gone. ``model_present``: None where nobody could ask. ``kept_off`` is the taint that it does not
+    tolerate ("example.com/team: x"), one for each node that has any, where the scheduler names none."""
 
     name: str
     component: str
@@ -50,6 +61,7 @@ class ObservedPod:
     scheduled: bool | None = None
     scheduling_reason: str = ""
     scheduling_message: str = ""
+    kept_off: tuple[str, ...] = ()
     containers: tuple[ObservedContainer, ...] = ()
     model_present: bool | None = None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from deployments.domain.health.observed import ObservedPod
@@ -14,6 +16,7 @@ from deployments.domain.states import Health
 _SCHEDULE_WINDOW = timedelta(seconds=15)
 # A scheduler that is there speaks within seconds; one of an unknown name never does.
 _NO_SCHEDULER = timedelta(minutes=1)
+_MOST_TAINTS = 6
 # How long past its grace period a pod may take to be gone.
 _STUCK = timedelta(minutes=1)
 
@@ -44,8 +47,15 @@ def _unscheduled(pod: ObservedPod, now: datetime) -> Cause:
     said = f"{pod.name}: {pod.scheduling_reason}: {pod.scheduling_message}"
     if pod.scheduling_reason == "SchedulingGated" or not _older(pod, _SCHEDULE_WINDOW, now):
         return Cause(Health.PROGRESSING, f"{pod.name} waits to be placed on a node.", "", said)
-    sentence, remedy = explain(pod.scheduling_message)
+    sentence, remedy = explain(pod.scheduling_message, pod.kept_off)
+    if pod.kept_off:
+        taints = _counted(pod.kept_off)
+        said = f"{pod.name}: {pod.scheduling_reason}: {pod.scheduling_message} Taints of the nodes: {taints}."
     return Cause(Health.FAILED, f"{sentence}, so {pod.name} cannot start.", remedy, said)
+
+
+def _counted(taints: Iterable[str]) -> str:
+    return ", ".join(f"{count} × {taint}" for taint, count in Counter(taints).most_common(_MOST_TAINTS))
 
 
 def _ending(pod: ObservedPod, now: datetime) -> list[Cause]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from deployments.domain.fit.filters import UNSCHEDULABLE
+from deployments.domain.fit.matching import tolerates
 from deployments.domain.health.assess import Assessment, pod_causes
 from deployments.domain.health.events import probe_causes
-from deployments.domain.health.observed import ObservedContainer, ObservedEvent, ObservedPod
+from deployments.domain.health.observed import NodeTaints, ObservedContainer, ObservedEvent, ObservedPod
+from deployments.domain.health.scheduler_message import names_no_taint
 from deployments.domain.states import Health
 
 COMPONENT = "app.kubernetes.io/component"
@@ -63,10 +66,12 @@ def stored_pod(
     *,
     node_ready: bool | None = None,
     node_gone: bool = False,
+    taints: Sequence[NodeTaints] = (),
     clock_ahead: timedelta = timedelta(0),
 ) -> ObservedPod:
     """A pod as the observer has stored it (under the names of the Kubernetes API), for judging it.
-    ``clock_ahead`` is by how much the cluster's clock is ahead of ours."""
+    ``taints`` are those of all nodes where :func:`wants_taints` says so. ``clock_ahead`` is by how much the
+    cluster's clock is ahead of ours."""
     conditions = {item["type"]: item for item in data.get("conditions", []) if "type" in item}
     scheduled = conditions.get("PodScheduled")
     # What runs before the others is meant to end; only where it does not end well is it a cause.
@@ -90,12 +95,35 @@ def stored_pod(
         scheduled=None if scheduled is None else scheduled.get("status") == "True",
         scheduling_reason=scheduled.get("reason", "") if scheduled else "",
         scheduling_message=scheduled.get("message", "") if scheduled else "",
+        kept_off=tuple(_kept_off(data, taints)) if wants_taints(data) else (),
         containers=(
             *(_container(item, item.get("name") in limited, init=True) for item in before),
             *(_container(item, item.get("name") in limited) for item in data.get("containerStatuses", [])),
         ),
         model_present=model_present,
     )
+
+
+def wants_taints(data: dict[str, Any]) -> bool:
+    """Whether the scheduler keeps a stored pod off nodes by taints that it does not name."""
+    return any(
+        item.get("type") == "PodScheduled"
+        and item.get("status") == "False"
+        and names_no_taint(item.get("message", ""))
+        for item in data.get("conditions", [])
+    )
+
+
+def _kept_off(data: dict[str, Any], nodes: Sequence[NodeTaints]) -> Iterator[str]:
+    """For each node the first taint that the pod does not tolerate, as the scheduler finds it."""
+    tolerations = data.get("tolerations", [])
+    for node in nodes:
+        if node.cordoned and not tolerates(tolerations, UNSCHEDULABLE):
+            continue  # counted as that
+        for taint in node.taints:
+            if taint.effect in ("NoSchedule", "NoExecute") and not tolerates(tolerations, taint):
+                yield f"{taint.key}: {taint.value}" if taint.value else taint.key
+                break
 
 
 def stored_event(data: dict[str, Any], clock_ahead: timedelta = timedelta(0)) -> ObservedEvent | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 _HEAD = re.compile(r"^0/(?P<all>[0-9]+) nodes are available: (?P<rest>.*)$", re.DOTALL)
 # What the plugin of resource claims says before, from 1.31 on: "still not schedulable", later "no new claims...".
@@ -17,6 +18,7 @@ _TAIL = re.compile(r"\. (?:[^.:]+, )?preemption: ")
 _REASON = re.compile(r"([0-9]+) (.+?)(?=, [0-9]+ |$)", re.DOTALL)
 _NEVER = "Preemption is not helpful for scheduling"
 _NO_NODES = "no nodes available to schedule pods"
+_NAMELESS = re.compile(r"untolerated taint\(s\)")
 _MOST_PARTS = 6
 
 
@@ -55,6 +57,26 @@ def parse(message: str) -> Unschedulable:
     whole = bool(tail) and not text.endswith("…")
     never = whole and _NEVER in tail[0] and "No preemption victims" not in tail[0]
     return Unschedulable(int(head["all"]), reasons, never)
+
+
+def names_no_taint(message: str) -> bool:
+    """Whether the scheduler speaks of taints without their names, as it does from Kubernetes 1.36 on."""
+    return bool(_NAMELESS.search(message))
+
+
+def with_taints(parsed: Unschedulable, kept_off: Sequence[str]) -> Unschedulable:
+    """The same with the taints named, in the words of older schedulers. ``kept_off`` is the taint that keeps the
+    pod off, one for each such node; where they are not as many as the scheduler counted, nobody knows which it
+    meant."""
+    reasons: list[Reason] = []
+    for reason in parsed.reasons:
+        if names_no_taint(reason.text) and reason.nodes == len(kept_off):
+            for taint, count in Counter(kept_off).most_common():
+                named = _NAMELESS.sub("untolerated taint ", reason.text) + "{" + taint + "}"
+                reasons.append(Reason(count, named))
+        else:
+            reasons.append(reason)
+    return replace(parsed, reasons=tuple(reasons))
 
 
 @dataclass(frozen=True)
@@ -136,7 +158,11 @@ _OBSTACLES = (
         hides=True,
     ),
     _Obstacle(
-        _words(r"didn't match Pod's node affinity|didn't match node selector"),
+        # The last is for nodes that were not even looked at, since the affinity names others (metadata.name).
+        _words(
+            r"didn't match Pod's node affinity|didn't match node selector"
+            r"|didn't satisfy plugin\(s\) \[NodeAffinity\]"
+        ),
         "No node has the labels that the profile asks for",
         "without the labels that it asks for",
         "Label a node, or change node selector and affinity in the profile.",
@@ -242,9 +268,9 @@ _OBSTACLES = (
 )
 
 
-def explain(message: str) -> tuple[str, str]:
-    """A sentence without its full stop, and a remedy."""
-    parsed = parse(message)
+def explain(message: str, kept_off: Sequence[str] = ()) -> tuple[str, str]:
+    """A sentence without its full stop, and a remedy. ``kept_off`` as for :func:`with_taints`."""
+    parsed = with_taints(parse(message), kept_off)
     found = [_obstacle_of(reason) for reason in parsed.reasons]
     known = [item for item in found if item is not None]
     if not known:

@@ -72,10 +72,10 @@ def _free(room: Room, offering: Sequence[Node]) -> Finding:
     free = [node.free(room.gpu) for node in offering]
     broken = sum(max(0, node.capacity.get(room.gpu, 0) - node.allocatable[room.gpu]) for node in offering)
     if any(one is None for one in free):
-        title = f"{total} {room.gpu} on {len(offering)} nodes; how many are free cannot be seen"
+        title = f"{total} {room.gpu} on {len(offering)} node{'s' if len(offering) > 1 else ''}; how many are free cannot be seen"
         return Finding("gpus", CANNOT_TELL, title, source="nodes")
     left = sum(max(0, one or 0) for one in free)
-    title = f"{left} of {total} {room.gpu} are free on {len(offering)} nodes"
+    title = f"{left} of {total} {room.gpu} are free on {len(offering)} node{'s' if len(offering) > 1 else ''}"
     if broken:
         return Finding(
             "gpus",

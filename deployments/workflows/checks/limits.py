@@ -86,28 +86,34 @@ def _quota(client: ClusterClient, stack: Stack) -> Iterator[Finding]:
 
 
 def _added(client: ClusterClient, stack: Stack) -> Use:
-    """What the apply adds to what is there: ours counts already."""
+    """What the apply adds to what is there: our pods count already, and so does every claim that is there
+    under its name, one that an earlier deployment left behind among them."""
+    claims = {
+        item["metadata"]["name"]: item.get("spec") or {}
+        for page in client.list_pages(CLAIM, stack.namespace)
+        for item in page.items
+    }
     wanted: list[Use] = []
+    there: list[Use] = []
     for manifest in stack.manifests:
-        spec = manifest.get("spec") or {}
+        spec, name = manifest.get("spec") or {}, manifest["metadata"]["name"]
         if manifest["kind"] == "PersistentVolumeClaim":
             wanted.append(use_of_claim(spec))
+            if name in claims:
+                there.append(use_of_claim(claims[name]))
         if manifest["kind"] not in _WORKLOADS:
             continue
         count = int(spec.get("replicas", 1))
         wanted.append(times(use_of_pod(spec["template"]["spec"]), count))
         for template in spec.get("volumeClaimTemplates") or []:
-            wanted.append(times(use_of_claim(template["spec"]), count))
+            made = [f"{template['metadata']['name']}-{name}-{index}" for index in range(count)]
+            missing = sum(one not in claims for one in made)
+            wanted.append(times(use_of_claim(template["spec"]), missing))
     ours = f"{DEPLOYMENT_LABEL}={stack.apply_set.deployment}"
     pods = client.list_pages(POD, stack.namespace, label_selector=ours, field_selector=UNFINISHED)
-    claims = client.list_pages(CLAIM, stack.namespace, label_selector=ours)
-    there = together(
-        [
-            *(use_of_pod(item.get("spec") or {}) for page in pods for item in page.items),
-            *(use_of_claim(item.get("spec") or {}) for page in claims for item in page.items),
-        ]
-    )
-    return {name: value - there.get(name, 0) for name, value in together(wanted).items()}
+    there += [use_of_pod(item.get("spec") or {}) for page in pods for item in page.items]
+    held = together(there)
+    return {name: value - held.get(name, 0) for name, value in together(wanted).items()}
 
 
 def _ranges(client: ClusterClient, stack: Stack) -> Iterator[Finding]:

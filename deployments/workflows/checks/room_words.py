@@ -134,10 +134,13 @@ def _way_out(near: NodeAnswer, reason: Reason) -> str:
     return {
         Why.NOT_READY: f"See why {name} is not ready.",
         Why.CORDONED: f"Uncordon it: kubectl uncordon {name}.",
+        Why.PRESSURE: f"Free {reason.subject} on {name}: its kubelet keeps new pods off until then.",
         Why.TAINT: "Add the toleration in the profile, or take the taint away.",
+        Why.PORT: f"Free port {reason.subject} on {name}, or do not ask for ports of the node.",
         Why.PODS: "Remove other pods, or add a node.",
         Why.RESOURCE: f"Free {reason.subject} on {name}, or lower the request in the profile.",
         Why.VOLUME: "Bring volume and room into one place.",
+        Why.SPREAD: "Add a node where fewer of these pods are, or make the rule a preference.",
         Why.POD_AFFINITY: "Change the affinity in the profile.",
         Why.ANTI_AFFINITY: "Ask for at most as many replicas as there are fitting nodes.",
     }.get(reason.why, "Change the placement in the profile.")

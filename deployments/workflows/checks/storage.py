@@ -15,7 +15,7 @@ from deployments.manifests.labels import DEPLOYMENT_LABEL
 from deployments.workflows.capacity import POD, UNFINISHED
 from deployments.workflows.checks.levels import CANNOT_TELL, FAIL, PASS, WARN
 from deployments.workflows.checks.names import ours
-from deployments.workflows.checks.volumes import DEFAULT_CLASS, STORAGE_CLASS
+from deployments.workflows.checks.volumes import BY_HAND, DEFAULT_CLASS, STORAGE_CLASS
 from deployments.workflows.stack import Stack
 
 # What is known of provisioners: the access modes column of the CSI driver list
@@ -53,7 +53,6 @@ _MANY_NODES = frozenset(
         "sandbox.pilothouse.io/files",
     }
 )
-_BY_HAND = "kubernetes.io/no-provisioner"
 
 KEEP_STORAGE = (
     "Keep the storage as it was installed; to change it, uninstall keeping the data and install anew."
@@ -150,7 +149,7 @@ def _class(stack: Stack, found: Mapping[str, Any]) -> Finding:
         "when a pod first uses it" if found.get("volumeBindingMode") == "WaitForFirstConsumer" else "at once"
     )
     evidence = f"provisioner {provisioner}, binds {when}"
-    if provisioner == _BY_HAND:
+    if provisioner == BY_HAND:
         return Finding(
             "storage",
             WARN,

@@ -14,6 +14,7 @@ from deployments.workflows.stack import Stack
 
 STORAGE_CLASS = ResourceKind("storage.k8s.io/v1", "StorageClass")
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+BY_HAND = "kubernetes.io/no-provisioner"
 
 Terms = tuple[Mapping[str, Any], ...]
 
@@ -67,12 +68,20 @@ def _of_claim(client: ClusterClient, stack: Stack, name: str) -> Where:
     if claim is not None:
         wanted = (claim.get("spec") or {}).get("storageClassName") or ""
     try:
-        found = class_named(client, wanted)
+        # A claim that is there and names no class gets none: the default one is written into it when it is made.
+        found = class_named(client, wanted) if wanted or claim is None else None
     except ClusterForbids:
         return Where(unknown="storage classes cannot be listed")
+    at_once = found is None or found.get("volumeBindingMode") != "WaitForFirstConsumer"
+    if claim is not None and at_once:
+        return Where(unknown=f"claim {name} has no volume yet", at_once=found is not None)
     if found is None:
         return Where()  # the storage check says so
-    at_once = found.get("volumeBindingMode") != "WaitForFirstConsumer"
+    if found.get("provisioner") == BY_HAND:
+        class_name = (found.get("metadata") or {}).get("name")
+        return Where(
+            unknown=f"class {class_name} makes no volumes: a free one has to be there", at_once=at_once
+        )
     topologies = found.get("allowedTopologies") or []
     return Where(tuple(_term(item) for item in topologies) or None, at_once=at_once)
 

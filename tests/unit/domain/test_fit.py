@@ -11,8 +11,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deployments.domain.fit import Answer, Fit, Neighbours, Node, PodShape, node_of, replicas, shape_of
-from deployments.domain.fit.shapes import REQUIRED, Taint
+from deployments.domain.fit import Answer, Fit, Neighbours, Node, PodShape, node_of, place, replicas, shape_of
+from deployments.domain.fit.shapes import REQUIRED, Taint, host_ports
 from deployments.domain.pod_requests import effective_requests
 
 CASES = yaml.safe_load((Path(__file__).parents[2] / "golden" / "fit" / "cases.yaml").read_text())
@@ -38,7 +38,8 @@ def _node(given: dict[str, Any]) -> Node:
     }
     held = given.get("held", {})
     sums = None if held is None else effective_requests({"spec": {"containers": [_container(held)]}})
-    return node_of(raw, sums, given.get("pods", 0))
+    ports = host_ports({"containers": [{"ports": given.get("ports")}]})
+    return replace(node_of(raw, sums, given.get("pods", 0)), ports=ports)
 
 
 def _container(asks: dict[str, Any]) -> dict[str, Any]:
@@ -68,6 +69,8 @@ def _shape(case: dict[str, Any]) -> PodShape:
         frozenset(case.get("wanted", [])),
         tuple(frozenset(names) for names in case.get("avoided", [])),
         frozenset((key, name) for key, name in case.get("repelled", [])),
+        frozenset((key, name) for key, name in case.get("doubted", [])),
+        tuple(case.get("spread", [])),
     )
     volumes = tuple(tuple(terms) for terms in case.get("volumes", []))
     return replace(shape_of(template, "llm"), neighbours=neighbours, volumes=volumes)
@@ -90,6 +93,16 @@ def test_case(case: dict[str, Any]) -> None:
         assert found.never == case["never"]
     if "unknown" in case:
         assert list(found.unknown) == case["unknown"]
+
+
+def test_replicas_with_different_volumes_keep_apart_all_the_same() -> None:
+    """Each replica's own claim makes another shape of it; the rules between them stay."""
+    keep = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "llm"}}}
+    one = PodShape({}, "llm", {"app": "llm"}, anti_affinity=(keep,))
+    bound = replace(one, volumes=(({"matchExpressions": [{"key": "zone", "operator": "Exists"}]},),))
+    only = Node("a", {"pods": 9}, labels={"kubernetes.io/hostname": "a", "zone": "x"})
+    found = place([only], [bound, one])
+    assert (found.answer, found.placed) == (Answer.DOES_NOT_FIT, ("a", ""))
 
 
 # -- what holds always --------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from deployments.domain.fit import PodShape, PodSums
-from deployments.domain.fit.shapes import REQUIRED
+from deployments.domain.fit import PodShape, PodSums, shape_of
+from deployments.domain.fit.shapes import REQUIRED, HostPort
 
 LLM = {"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "llm"}}}
 DB = {
@@ -50,6 +50,48 @@ def test_neighbours_by_namespace_and_label() -> None:
     assert near.avoided == (frozenset({"b"}),)
     assert far.avoided == (frozenset({"b", "c"}),)
     assert near.repelled == {("zone", "d"), ("zone", "f")}
+
+
+def test_what_a_spread_rule_counts() -> None:
+    rule = {
+        "maxSkew": 1,
+        "topologyKey": "zone",
+        "whenUnsatisfiable": "DoNotSchedule",
+        "matchLabelKeys": ["rev"],
+    }
+    rules = [
+        {**rule, "labelSelector": LLM["labelSelector"]},
+        {**rule, "labelSelector": {}, "matchLabelKeys": []},
+    ]
+    labels = {"app": "llm", "rev": "2"}
+    template = {"metadata": {"labels": labels}, "spec": {"topologySpreadConstraints": rules}}
+    sums = PodSums([shape_of(template, "llm")])
+    sums.add(pod("a", labels=labels))
+    sums.add(pod("a", labels={"app": "llm", "rev": "1"}))
+    sums.add(pod("b", "elsewhere", labels))
+    going = pod("b", labels=labels)
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    sums.add(going)
+    (found,) = sums.neighbours()
+    assert [dict(counts) for counts in found.spread] == [{"a": 1, "b": 0}, {"a": 0, "b": 0}]
+    assert sums.pods == {"a": 2, "b": 2}, "one that is being ended holds its room"
+
+
+def test_a_rule_by_labels_of_namespaces_may_be_against_the_pod() -> None:
+    sums = PodSums([PodShape({}, "llm", {"app": "llm"})])
+    chosen = {**LLM, "namespaceSelector": {"matchLabels": {"team": "x"}}}
+    sums.add(pod("a", "elsewhere", affinity={"podAntiAffinity": {REQUIRED: [chosen]}}))
+    other = {**chosen, "labelSelector": {"matchLabels": {"app": "db"}}}
+    sums.add(pod("b", "elsewhere", affinity={"podAntiAffinity": {REQUIRED: [other]}}))
+    (found,) = sums.neighbours()
+    assert (found.repelled, found.doubted) == (frozenset(), {("zone", "a")})
+
+
+def test_ports_of_the_node_are_those_of_all_its_pods() -> None:
+    sums = PodSums()
+    for port in (80, 81):
+        sums.add({"spec": {"nodeName": "a", "containers": [{"ports": [{"hostPort": port}]}]}})
+    assert sums.ports == {"a": {HostPort(80), HostPort(81)}}
 
 
 @pytest.mark.parametrize(

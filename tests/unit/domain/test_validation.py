@@ -62,6 +62,25 @@ WRONG: list[tuple[StackSpec, str]] = [
     (server(affinity=node_affinity({"key": "a", "operator": "In"})), "server.affinity."),
     (server(affinity=node_affinity({"key": "a", "operator": "Like", "values": ["x"]})), "server.affinity."),
     (server(affinity=node_affinity({"operator": "Exists"})), "server.affinity."),
+    (server(affinity=node_affinity({"key": "a", "operator": "Gt", "values": ["-1"]})), "server.affinity."),
+    (server(affinity=node_affinity({"key": "a b", "operator": "Exists"})), "server.affinity."),
+    (
+        server(
+            affinity={
+                "nodeAffinity": {
+                    "preferredDuringSchedulingIgnoredDuringExecution": [
+                        {
+                            "weight": 1,
+                            "preference": {
+                                "matchExpressions": [{"key": "a", "operator": "In", "values": ["x y"]}]
+                            },
+                        }
+                    ]
+                }
+            }
+        ),
+        "server.affinity.",
+    ),
     (server(autoscaling=replace(HPA, min_replicas=4)), "server.autoscaling.min_replicas"),
     (server(autoscaling=replace(HPA, cpu_percent=0)), "server.autoscaling.cpu_percent"),
     (StackSpec(storage=RWO, server=ServerSpec(replicas=2)), "server.replicas"),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sandbox.world import predicates
+from sandbox.world.predicates import VolumeNeeds
 from tests.unit.sandbox.world.harness import NS, Life, container, golden, living
 
 Object = dict[str, Any]
@@ -229,3 +230,90 @@ async def test_pods_keep_off_gpus_they_do_not_need(life: Life) -> None:
 def test_tolerations(toleration: Object, matches: bool) -> None:
     """Kubernetes API reference: Toleration."""
     assert predicates.tolerates(toleration, {"key": "k", "value": "v", "effect": "NoSchedule"}) is matches
+
+
+def _node(name: str, **labels: str) -> Object:
+    given = {"cpu": "8", "memory": "8Gi", "pods": "110"}
+    return {"metadata": {"name": name, "labels": {HOST: name, **labels}}, "status": {"allocatable": given}}
+
+
+def _pod(node: str = "", labels: Object | None = None, **spec: Any) -> Object:
+    own = {"containers": [container()], **({"nodeName": node} if node else {}), **spec}
+    return {"metadata": {"namespace": NS, "name": "p", "labels": labels or {}}, "spec": own}
+
+
+def _said(pod: Object, nodes: list[Object], pods: list[Object]) -> dict[str, str]:
+    """By node what is said of it, "" where it takes the pod. Words: a kube-scheduler 1.36.3, asked about such pods."""
+    states = predicates.states(nodes, pods)
+    found = {
+        state.node["metadata"]["name"]: predicates.check(pod, state, states, VolumeNeeds())
+        for state in states
+    }
+    return {name: ", ".join(verdict.reasons) if verdict else "" for name, verdict in found.items()}
+
+
+def test_one_pod_has_to_meet_all_terms_of_an_affinity() -> None:
+    nodes = [_node("a", zone="x"), _node("b", zone="x")]
+    terms = [
+        {
+            "topologyKey": "zone",
+            "labelSelector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]},
+        },
+        {"topologyKey": HOST, "labelSelector": {"matchLabels": {"tier": "db"}}},
+    ]
+    wants = _pod(affinity={"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}})
+    apart = [_pod("a", {"app": "web"}), _pod("b", {"tier": "db"})]
+    assert set(_said(wants, nodes, apart).values()) == {predicates.POD_AFFINITY}
+    assert _said(wants, nodes, [*apart, _pod("b", {"app": "x", "tier": "db"})])["b"] == ""
+
+
+def test_nodes_that_an_affinity_does_not_name_are_not_looked_at() -> None:
+    named = [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["a"]}]}]
+    affinity = {
+        "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": named}}
+    }
+    assert _said(_pod(affinity=affinity), [_node("a"), _node("b")], []) == {
+        "a": "",
+        "b": "node(s) didn't satisfy plugin(s) [NodeAffinity]",
+    }
+
+
+@pytest.mark.parametrize(
+    ("rule", "labels", "expected"),
+    [
+        ({}, {"app": "x", "rev": "1"}, predicates.SPREAD),
+        ({"matchLabelKeys": ["rev"]}, {"app": "x", "rev": "2"}, ""),
+        ({"labelSelector": {}}, {"app": "x"}, ""),
+        ({"labelSelector": {}, "minDomains": 3, "maxSkew": 0}, {"app": "x"}, predicates.SPREAD),
+    ],
+)
+def test_what_a_spread_rule_counts(rule: Object, labels: Object, expected: str) -> None:
+    """podtopologyspread/common.go and filtering.go: pods with the rule's labels, none for a rule without any."""
+    own = {"maxSkew": 1, "topologyKey": HOST, "whenUnsatisfiable": "DoNotSchedule"}
+    rules = [{**own, "labelSelector": {"matchLabels": {"app": "x"}}, **rule}]
+    there = [_pod("a", {"app": "x", "rev": "1"})]
+    said = _said(_pod(labels=labels, topologySpreadConstraints=rules), [_node("a"), _node("b")], there)
+    assert said["a"] == expected
+
+
+def test_addresses_of_a_port_of_the_node_are_told_apart() -> None:
+    def port(address: str) -> list[Object]:
+        return [container(ports=[{"containerPort": 80, "hostPort": 80, "hostIP": address}])]
+
+    there = [_pod("a", containers=port("10.0.0.1"))]
+    said = {
+        ip: _said(_pod(containers=port(ip)), [_node("a")], there)["a"] for ip in ("10.0.0.1", "10.0.0.2", "")
+    }
+    assert said == {"10.0.0.1": predicates.PORTS, "10.0.0.2": "", "": predicates.PORTS}
+
+
+@living("empty")
+async def test_a_class_that_makes_no_volumes_needs_one_that_is_there(life: Life) -> None:
+    recorded_nodes(life)
+    by_hand = {"provisioner": "kubernetes.io/no-provisioner", "volumeBindingMode": "WaitForFirstConsumer"}
+    life.add("StorageClass", "by-hand", **by_hand)
+    spec = {"accessModes": ["ReadWriteOnce"], "storageClassName": "by-hand"}
+    life.add("PersistentVolumeClaim", "c", {**spec, "resources": {"requests": {"storage": "1Gi"}}})
+    pod(life, "p", {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]})
+    said = await life.until("a verdict", lambda: (verdict(life, "p") or {}).get("message"))
+    assert said.startswith(f"0/4 nodes are available: 4 {predicates.NO_VOLUME}.")
