@@ -132,6 +132,25 @@ def test_a_page_whose_changes_got_lost_asks_and_says_where_nothing_answers(
     expect(head).to_have_text("Pilothouse was upgraded. Load the page again.")
 
 
+def test_what_a_page_may_no_longer_show_stays_said_until_it_may(
+    opens: Opens, signed_in: StorageState, installed: Installed
+) -> None:
+    page = with_a_clock(opens, signed_in, installed.deployment)
+    head = page.locator("#live")
+    page.route("**/*part=state*", lambda route: route.fulfill(status=404))
+    pass_with_a_stream(page, 80)
+    expect(head).to_have_text("A part of this page no longer exists.")
+    with page.expect_response(re.compile("/menu")):
+        pass_with_a_stream(page, 80)
+    expect(head).to_have_text("A part of this page no longer exists.")
+    page.unroute("**/*part=state*")
+    pass_with_a_stream(page, 80)
+    expect(head).to_have_text(LIVE)
+    page.context.clear_cookies()
+    pass_with_a_stream(page, 80)
+    expect(head).to_have_text("Signed out. Load the page again to sign in.")
+
+
 class Weighed:
     """An open page and what it holds of its browser's memory."""
 
