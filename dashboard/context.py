@@ -8,6 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from dashboard.access import actor, chosen_team, once, teams
+from dashboard.regions import wants_region
 from deployments.policies import Action, may
 from deployments.selectors import attention
 from deployments.selectors.counts import shell_counts
@@ -25,18 +26,21 @@ def shell(request: HttpRequest) -> dict[str, Any]:
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
         return {"provider": settings.OIDC_NAME}
-    if request.headers.get("X-Fragment"):
+    if wants_region(request):
         return {}
+    return {"shell": shell_values(request)}
+
+
+def shell_values(request: HttpRequest) -> dict[str, Any]:
+    """What the templates of the shell take."""
     who = actor(request)
     team = chosen_team(request)
     counts = shell_counts(who, team.pk if team else None, tally(request))
     return {
-        "shell": {
-            "teams": teams(request),
-            "team": team,
-            "counts": counts.shown,
-            "simulated": counts.all_simulated,
-            "may_manage_users": may(who, Action.MANAGE_USERS),
-            "stream_url": "/live/stream",
-        }
+        "teams": teams(request),
+        "team": team,
+        "counts": counts.shown,
+        "simulated": counts.all_simulated,
+        "may_manage_users": may(who, Action.MANAGE_USERS),
+        "stream_url": "/live/stream",
     }

@@ -13,6 +13,8 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware.gzip import GZipMiddleware
 from django.utils import translation
 
+from dashboard.regions import wants_region
+from dashboard.static_files import built
 from deployments.logs import log_context
 
 _ID = re.compile(r"[A-Za-z0-9-]{8,64}")
@@ -30,6 +32,9 @@ class RequestContext:
         with log_context(request=identity):
             response = self.get_response(request)
         response.headers["X-Request-Id"] = identity
+        if wants_region(request):
+            # A page from before an upgrade has the scripts and styles from before it, and can say so.
+            response.headers["X-Built"] = built()
         return response
 
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.http import HttpRequest, HttpResponse
 from whitenoise.middleware import WhiteNoiseMiddleware
+
+
+def built() -> str:
+    """Tells the static files of one release from those of another; "" where they were not collected."""
+    return str(getattr(staticfiles_storage, "manifest_hash", ""))
 
 
 class StaticFiles(WhiteNoiseMiddleware):

@@ -27,6 +27,8 @@ from deployments.ledger.announce import CHANNEL
 from deployments.selectors.standing import Standing, standings
 
 CHECK_EVERY = 3.0  # seconds
+PING_AFTER = 5.0  # seconds in which Redis said nothing
+DEAF_AFTER = 15.0  # seconds; by then it would have answered
 MOST_STREAMS = 2000  # of one process
 QUEUE = 100  # lines that wait for one slow reader
 SITE_WIDE = frozenset({"cluster", "gpus", "list"})
@@ -164,9 +166,7 @@ class Hub:
         checker().forget(stream)
 
     async def _connect(self) -> None:
-        client = redis.asyncio.Redis.from_url(
-            settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=5, health_check_interval=10
-        )
+        client = redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=5)
         channel = client.pubsub()
         try:
             await channel.subscribe(CHANNEL)
@@ -180,11 +180,21 @@ class Hub:
         self._reader = loop.create_task(self._read(channel, client), context=Context())
 
     async def _read(self, channel: redis.asyncio.client.PubSub, client: redis.asyncio.Redis) -> None:
+        clock = asyncio.get_running_loop().time
+        heard = asked = clock()
         try:
             while self._streams or self._joining.locked():
-                message = await channel.get_message(ignore_subscribe_messages=True, timeout=1.0)
-                if message is not None and message.get("type") == "message":
-                    self._spread(message["data"])
+                message = await channel.get_message(timeout=min(1.0, PING_AFTER))
+                if message is not None:
+                    heard = clock()
+                    if message.get("type") == "message":
+                        self._spread(message["data"])
+                elif clock() - heard > DEAF_AFTER:
+                    raise redis.exceptions.TimeoutError(f"nothing was said for {DEAF_AFTER:g} s")
+                elif clock() - max(heard, asked) > PING_AFTER:
+                    # A connection that died without a word looks like one on which nothing happens.
+                    asked = clock()
+                    await channel.ping()
                 self._streams -= {stream for stream in self._streams if stream.ended}
         except (RedisError, OSError) as error:
             log.warning("changes cannot be read for now: %s", error)

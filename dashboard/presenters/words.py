@@ -25,6 +25,7 @@ def words() -> dict[str, str]:
         "signed-out": _("Signed out. Load the page again to sign in."),
         "refused": _("You may no longer see a part of this page."),
         "gone": _("A part of this page no longer exists."),
+        "upgraded": _("Pilothouse was upgraded. Load the page again."),
         "letters-one": _("1 letter to go."),
         "letters": _("%(count)s letters to go."),
         "differs": _("This is another name."),

@@ -30,6 +30,7 @@ from django.utils.translation import gettext as _
 from dashboard.presenters import numbers, parts, times
 from dashboard.presenters.states import Look, Words, deed, look
 from dashboard.presenters.words import colon, comma, full_stop, stop, words
+from dashboard.static_files import built
 from deployments.sentences import said
 
 register = template.Library()
@@ -49,6 +50,7 @@ register.filter("machine", times.machine)
 register.filter("clock", times.clock)
 register.filter("said", said)
 register.simple_tag(words, name="words")
+register.simple_tag(built, name="built")
 for mark in (comma, colon, stop, full_stop):
     register.simple_tag(mark)
 
@@ -510,13 +512,13 @@ def _named(prefix: str, name: str) -> str:
 def nav(
     context: Context, name: str, label: Words, icon_name: str, count: int | None = None
 ) -> SafeString | str:
-    """A line of the side, left out while no page has that name; the path tells the current one."""
+    """A line of the side, left out while no page has that name; ``at``, the page's path, tells the current
+    one."""
     try:
         href = named(name)
     except NoReverseMatch:
         return ""
-    request = context.get("request")
-    path = request.path if request else ""
+    path = str(context.get("at") or "")
     current = path == href if href == "/" else path.startswith(href)
     return fixed(
         "nav",

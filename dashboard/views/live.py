@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from random import randint
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.decorators import login_not_required
@@ -16,6 +17,8 @@ from deployments.models import User
 from deployments.selectors.actors import actor_for
 
 HEARTBEAT = 15.0  # seconds; proxies close connections on which nothing is said
+BEAT = b"event: beat\ndata: {}\n\n"  # no comment: the page must see that the stream lives
+BACK_AFTER = (2000, 7000)  # ms
 
 
 @login_not_required  # a redirect to a sign-in page would be no answer to an EventSource
@@ -59,9 +62,10 @@ def _open(request: HttpRequest) -> Stream | None:
 async def _lines(here: Hub, opened: Stream) -> AsyncIterator[bytes]:
     opened.started = True
     try:
-        yield b"retry: 2000\n\n"
+        # All streams end at once with the server; their readers must not come back at once.
+        yield b"retry: %d\n\n" % randint(*BACK_AFTER)  # noqa: S311  (no secret)
         while (lines := await opened.take(HEARTBEAT)) is not None:
-            yield lines or b":\n\n"
+            yield lines or BEAT
     finally:
         here.leave(opened)
 

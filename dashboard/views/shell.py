@@ -1,13 +1,15 @@
-"""What the shell around every page posts and asks: the team, the search."""
+"""What the shell around every page posts and asks: the team, the search, the figures of the menu."""
 
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
 from django.urls import path, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_GET, require_POST
 
 from dashboard.access import TEAM_KEY, actor
+from dashboard.context import shell_values
 from dashboard.presenters.parts import Hit
 from dashboard.regions import page_or_region
 from deployments.selectors import lookup
@@ -40,7 +42,15 @@ def search(request: HttpRequest) -> HttpResponse:
     return page_or_region(request, "search.html", "components/hits.html", values)
 
 
+@require_GET
+def menu(request: HttpRequest) -> HttpResponse:
+    """The entries of the side with their figures, as a live region of the page at ``at``."""
+    values = {"shell": shell_values(request), "at": request.GET.get("at", "")}
+    return render(request, "components/menu.html", values)
+
+
 urlpatterns = [
+    path("menu", menu, name="menu"),
     path("team", switch_team, name="switch_team"),
     path("search", search, name="search"),
 ]

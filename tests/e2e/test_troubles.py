@@ -171,15 +171,24 @@ def test_the_open_overview_says_what_needs_somebody_and_when_nothing_does(
     # In a window of its own: of two tabs in one window the hidden one would not be told anything.
     page = opens(storage_state=signed_in).new_page()
     page.goto("/")
+    # A page that is not live itself: its menu is, and says nothing of the page.
+    beside = opens(storage_state=signed_in).new_page()
+    beside.goto("/teams/")
+    figure = beside.locator("#menu a[href='/'] .n")
+    expect(figure).to_have_count(0)
     title, mark = page.get_by_role("heading", level=1), "document.documentElement.dataset.loaded"
     expect(title).to_have_text("Nothing needs you")
     page.evaluate(f"{mark} = 'once'")
     opened.practice.fault("probe_failure", **SERVER, kind="readiness")
     expect(title).to_have_text("1 thing needs you")
     expect(page.locator("#overview")).to_contain_text("smoke-server-0 runs, but fails its readiness probe")
+    expect(figure).to_have_text("1")
+    expect(beside.locator("#live > span")).to_be_hidden()
     assert page.evaluate(AGE_OF_FRESH_WORDS) != "as it came", "it goes on where the page's clock is"
     opened.well()
     expect(title).to_have_text("Nothing needs you")
+    expect(figure).to_have_count(0)
+    expect(beside.locator("#menu [aria-current]")).to_have_text("Teams")
     assert page.evaluate(mark) == "once", "it was never loaded anew"
 
 

@@ -155,6 +155,7 @@ ROUTES: dict[str, tuple[Any, Any]] = {
     "audit_checkpoint": ("auditors or none yet", NONE),
     "audit_retention": (SITE, SITE),
     "audit_seal": (IN, NONE),
+    "menu": (IN, NONE),
     "audit_verify": (NONE, AUDITORS),
     "audit_entry": (V, NONE),
     "audit_entry_json": (V, NONE),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import queue
+import signal
 import socket
 import subprocess
 import tempfile
@@ -110,7 +111,7 @@ class Reader:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             line = self.lines.get(timeout=seconds)
-            if line.startswith("data: "):
+            if line.startswith("data: ") and line != "data: {}":
                 return json.loads(line.removeprefix("data: "))
         raise AssertionError("no line came")
 
@@ -222,7 +223,7 @@ def test_a_quiet_stream_says_that_it_lives(
 ) -> None:
     monkeypatch.setattr(live, "HEARTBEAT", 0.1)
     with listening(site, cookies(viewer)) as reader:
-        wait_for(lambda: reader.lines.get(timeout=5).startswith(":"))
+        wait_for(lambda: reader.lines.get(timeout=5) == "event: beat")
 
 
 def test_when_redis_dies_the_stream_ends(site: str, viewer: User, settings: Any) -> None:
@@ -239,6 +240,31 @@ def test_when_redis_dies_the_stream_ends(site: str, viewer: User, settings: Any)
             assert reader.ended.wait(5)
         answer = httpx.get(f"{site}/live/stream", cookies=cookies(viewer), trust_env=False)
         assert answer.status_code == 503
+
+
+def test_when_redis_says_nothing_any_more_the_stream_ends(
+    site: str, redis_url: str, valkey: subprocess.Popen[bytes], viewer: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "PING_AFTER", 0.2)
+    monkeypatch.setattr(streams, "DEAF_AFTER", 1.0)
+    with listening(site, cookies(viewer)) as reader:
+        assert not reader.ended.wait(2), "a quiet Redis is no dead one"
+        valkey.send_signal(signal.SIGSTOP)
+        try:
+            assert reader.ended.wait(30)
+        finally:
+            valkey.send_signal(signal.SIGCONT)
+
+
+def test_streams_that_end_together_do_not_come_back_together(site: str, redis_url: str, viewer: User) -> None:
+    jar, told = cookies(viewer), set()
+    for _each in range(8):
+        with (
+            httpx.Client(trust_env=False, timeout=30, cookies=jar) as client,
+            client.stream("GET", f"{site}/live/stream") as response,
+        ):
+            told.add(next(response.iter_lines()))
+    assert len(told) > 1, told
 
 
 def test_too_many_lines_become_one_refresh() -> None:

@@ -55,6 +55,13 @@ def test_a_search_finds_nothing_of_other_teams(browser: Client) -> None:
     assert "support standard" not in page
 
 
+def test_the_menu_alone_is_the_menu_of_the_page(browser: Client) -> None:
+    page = browser.get(reverse("deployments")).content.decode()
+    part = browser.get("/menu", {"at": "/deployments/"}, headers={"X-Fragment": "1"}).content.decode()
+    assert part.strip() in page
+    assert part.count("aria-current") == 1
+
+
 def test_the_pages_can_be_narrowed_to_ones_own_teams_only(browser: Client) -> None:
     mine, other = default_team(), make_team("Others")
     assert browser.post(reverse("switch_team"), {"team": mine.pk, "next": "/"}).status_code == 302

@@ -10,6 +10,7 @@ import { words } from './words.js';
 const HEIGHT = 168;
 const AGAIN = 10_000; // figures are asked for at most this often, ms
 const GAP_LABEL = 64; // px from which on a gap is named
+const HANGS = 20_000; // ms; an answer that takes longer never comes
 const FRESH = 60; // s; figures younger than that are awaited, not missing
 const COLOURS = 8; // of lines in one drawing; those after them are dashed
 const MINUTE = 60;
@@ -74,6 +75,12 @@ function gaps(rows) {
   const late = found.at(-1);
   if (late && late[1] === times.length - 1 && times[late[1]] - times[late[0]] < FRESH) found.pop();
   return found;
+}
+
+// Places of the values that have none beside them.
+function alone(line) {
+  const known = (place) => line[place] !== null && line[place] !== undefined;
+  return [...line.keys()].filter((place) => known(place) && !known(place - 1) && !known(place + 1));
 }
 
 class Chart {
@@ -157,7 +164,8 @@ class Chart {
           fill: single ? () => faded('--chart-line', 0.09) : undefined,
           dash: i < COLOURS ? undefined : [4, 3],
           width: single ? 1.75 : 1.5,
-          points: { show: false },
+          // A value between two gaps has no line to lie on: it is a point.
+          points: { show: false, filter: (plot, at) => alone(plot.data[at]), size: 5, fill: (plot, at) => plot.series[at].stroke(plot, at) },
           spanGaps: false,
         })),
       ],
@@ -271,12 +279,13 @@ class Group {
     if (document.hidden || Date.now() - this.asked < AGAIN) return;
     this.asked = Date.now();
     try {
-      const answer = await fetch(this.box.dataset.charts, { redirect: 'manual' });
+      const answer = await fetch(this.box.dataset.charts, { redirect: 'manual', signal: AbortSignal.timeout(HANGS) });
       if (!answer.ok) return; // the page's head says when somebody may no longer look
       const figures = await answer.json();
       for (const chart of this.charts) chart.show(figures);
     } catch (error) {
-      if (!(error instanceof TypeError)) throw error; // the network failed: what is drawn stays
+      // The network failed or is silent: what is drawn stays.
+      if (!(error instanceof TypeError) && error.name !== 'TimeoutError') throw error;
     }
   }
 
