@@ -43,7 +43,7 @@ _BADNESS = Case(
 )
 _LISTED = (
     *("name", "namespace", "health", "health_sentence", "health_since"),
-    *("team__name", "cluster__name", "cluster__simulated"),
+    *("team__name", "cluster__name", "cluster__simulated", "cluster__last_error"),
     *("revision__number", "revision__spec", "revision__profile__name"),
 )
 
