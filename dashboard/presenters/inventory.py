@@ -218,7 +218,7 @@ def amount(resource: NodeResource) -> Amount:
     else:
         left = max(0, resource.allocatable - resource.requested)
         free = _cores(left) if resource.name == CPU else quantity(resource.name, left)
-        if left < resource.allocatable and free == whole:
+        if free == whole and (requested_share(resource) or 0) >= 1:
             # Beside a bar that says otherwise: the next smaller unit tells them apart.
             free, whole = finer(left), finer(resource.allocatable)
         text = _("%(free)s of %(all)s free") % {"free": free, "all": whole}

@@ -174,6 +174,12 @@ def last_confirmed(deployment: Deployment, kind: str) -> WatchState | None:
     return WatchState.objects.filter(cluster_id=deployment.cluster_id, kind=kind).first()
 
 
+def failed_pull(deployment: Deployment) -> Operation | None:
+    """The newest pull of a deployment, if that failed."""
+    row = deployment.operations.filter(kind=OperationKind.PULL).order_by("-pk").first()
+    return row if row is not None and row.state == OperationState.FAILED else None
+
+
 def pulls(deployment: Deployment) -> list[Operation]:
     """The deployment's last pulls."""
     rows = deployment.operations.filter(kind=OperationKind.PULL).select_related("pull")

@@ -447,3 +447,22 @@ def test_a_chat_that_the_revision_asks_no_pod_of_is_not_told_to_be_unchecked(
         row = rows.deployment(rows.revision(team, name, spec), rows.cluster(name), name)
         page = html(signed_in, f"/deployments/{row.pk}/")
         assert words in page and "not checked yet" not in page, name
+
+
+def test_a_missing_model_says_why_its_last_pull_failed_and_what_comes_before_another(
+    signed_in: Client, team: Team
+) -> None:
+    row = rows.deployment(
+        rows.revision(team),
+        rows.cluster(),
+        health=Health.DEGRADED,
+        health_sentence="The model deepseek-r1:7b is not on every server.",
+        health_remedy=PULL_AGAIN,
+    )
+    full = {"failure": "The volume of the models is full.", "failure_remedy": "Remove models first."}
+    rows.operation(row, OperationKind.PULL, OperationState.FAILED, **full)
+    page = html(signed_in, f"/deployments/{row.pk}/")
+    assert full["failure"] in page and full["failure_remedy"] in page
+    rows.operation(row, OperationKind.PULL, OperationState.SUCCEEDED)
+    page = html(signed_in, f"/deployments/{row.pk}/")
+    assert full["failure"] not in page and PULL_AGAIN in page

@@ -323,3 +323,5 @@ def test_what_is_free_never_reads_as_all_where_some_is_requested(signed_in: Clie
     ClusterNode.objects.filter(name="big").update(requested={"memory": 30 * 2**30})
     page = html(signed_in, f"/clusters/{cluster.pk}/nodes/")
     assert f"2018{NB}GiB of 2048{NB}GiB free" in page and f"2{NB}TiB of 2{NB}TiB" not in page
+    ClusterNode.objects.filter(name="big").update(requested={"memory": 2**30})
+    assert f"2{NB}TiB of 2{NB}TiB free" in html(signed_in, f"/clusters/{cluster.pk}/nodes/")
