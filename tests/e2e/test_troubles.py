@@ -151,7 +151,7 @@ def test_the_open_page_says_each_trouble_of_its_pods_and_its_end(opened: OpenPag
             {"namespace": SPACE},
             "failed",
             "The namespace's quota has no room for these pods.",
-            "Raise the quota",
+            "Raise the namespace's quota.",
         ),
     ):
         practice.fault(fault, **params)
