@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from django.utils.translation import gettext_lazy as _
 
 from dashboard.presenters.states import HEALTH, Look, Words
+from deployments.domain.errors import REPLACE_CREDENTIAL
 from deployments.domain.states import Health
 from deployments.models import Cluster
+
+# Where the error itself knows no remedy.
+LOOK_FOR_IT = _("Check again; when it stays so, look whether the API server can be reached from here.")
 
 
 @dataclass(frozen=True)
@@ -18,17 +22,23 @@ class Connection:
     health: Health
     word: Words
     sentence: Words
-    remedy: str = ""
+    remedy: Words = ""
 
     @property
     def look(self) -> Look:
         return HEALTH[self.health]
 
+    @property
+    def wants_credential(self) -> bool:
+        """Whether another credential is the remedy."""
+        return self.remedy == REPLACE_CREDENTIAL
+
 
 def connection(cluster: Cluster, *, checking: bool = False) -> Connection:
     """What is known of the way to a cluster. A running check does not hide what the last one found."""
     if cluster.last_error:
-        return Connection(Health.FAILED, _("Not reachable"), cluster.last_error, cluster.last_error_remedy)
+        remedy = cluster.last_error_remedy or LOOK_FOR_IT
+        return Connection(Health.FAILED, _("Not reachable"), cluster.last_error, remedy)
     if cluster.last_seen_at is None:
         if checking:
             return Connection(

@@ -178,11 +178,25 @@ def headline(totals: GpuTotals, told: bool, filtered: bool) -> str:
         return ngettext("%(n)s GPU is measured", "%(n)s GPUs are measured", totals.devices) % {
             "n": totals.devices
         }
-    return ngettext(
-        "%(held)s of %(n)s GPU held, %(free)s free",
-        "%(held)s of %(n)s GPUs held, %(free)s free",
-        totals.devices,
-    ) % {"held": totals.busy, "n": totals.devices, "free": totals.idle}
+    if totals.stale == totals.devices:
+        words = ngettext(
+            "%(held)s of %(n)s GPU held when last measured",
+            "%(held)s of %(n)s GPUs held when last measured",
+            totals.devices,
+        )
+    elif totals.stale:
+        words = ngettext(
+            "%(held)s of %(n)s GPU held, %(free)s known to be free",
+            "%(held)s of %(n)s GPUs held, %(free)s known to be free",
+            totals.devices,
+        )
+    else:
+        words = ngettext(
+            "%(held)s of %(n)s GPU held, %(free)s free",
+            "%(held)s of %(n)s GPUs held, %(free)s free",
+            totals.devices,
+        )
+    return words % {"held": totals.busy, "n": totals.devices, "free": totals.idle}
 
 
 def headline_gone(totals: GpuTotals) -> str:

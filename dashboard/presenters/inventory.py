@@ -10,13 +10,14 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from dashboard.presenters.numbers import cannot_tell, count, memory, share
+from dashboard.presenters.clusters import connection
+from dashboard.presenters.numbers import cannot_tell, count, finer, memory, share
 from dashboard.presenters.parts import Column, Fact
 from dashboard.presenters.stack import moment
 from dashboard.presenters.states import HEALTH, Look, Words
 from deployments.domain.pod_requests import CPU, EPHEMERAL, MEMORY, PODS
 from deployments.domain.states import Health
-from deployments.models import WatchState
+from deployments.models import Cluster, WatchState
 from deployments.selectors.inventory import Inventory, NodeResource, NodeRow
 from deployments.sentences import said
 
@@ -217,6 +218,9 @@ def amount(resource: NodeResource) -> Amount:
     else:
         left = max(0, resource.allocatable - resource.requested)
         free = _cores(left) if resource.name == CPU else quantity(resource.name, left)
+        if free == whole and (requested_share(resource) or 0) >= 1:
+            # Beside a bar that says otherwise: the next smaller unit tells them apart.
+            free, whole = finer(left), finer(resource.allocatable)
         text = _("%(free)s of %(all)s free") % {"free": free, "all": whole}
     note = ""
     if resource.free is not None and resource.free < 0:
@@ -237,11 +241,22 @@ def gpu_amount(resource: NodeResource) -> Amount:
     return Amount(found.name, found.share, found.text, found.note, slots)
 
 
-def headline(found: Inventory) -> str:
+def headline(found: Inventory, missing: Unseen | None) -> str:
     """How the nodes are, in one sentence."""
     if not found.nodes:
         return _("No node is known")
+    told = _headline(found)
+    return _("When last seen: %(told)s") % {"told": told} if missing else told
+
+
+def _headline(found: Inventory) -> str:
     ready = sum(1 for row in found.nodes if row.ready)
+    amiss = sum(1 for row in found.nodes if row.ready and row.trouble)
+    if amiss and ready == len(found.nodes):
+        words = ngettext(
+            "%(n)s node is ready, with trouble", "%(n)s nodes are ready, %(amiss)s with trouble", ready
+        )
+        return words % {"n": count(ready), "amiss": count(amiss)}
     if ready == len(found.nodes):
         return ngettext("%(n)s node, ready", "%(n)s nodes, all ready", ready) % {"n": count(ready)}
     return _("%(ready)s of %(n)s nodes are ready") % {"ready": count(ready), "n": count(len(found.nodes))}
@@ -304,9 +319,25 @@ def conditions(row: NodeRow) -> list[tuple[Look, str, str, datetime | None]]:
     return sorted(found, key=lambda one: one[0] is HEALTH[Health.HEALTHY])
 
 
-def unseen(seen: Mapping[str, WatchState], kind: str) -> str:
-    """Why nothing of a kind is known, "" where it is: refused, broken, or not listed yet."""
+@dataclass(frozen=True)
+class Unseen:
+    """Why what stands on a page is not what is there now, or why nothing does; what to do, or ""."""
+
+    why: str
+    remedy: str
+
+
+def unseen(cluster: Cluster, seen: Mapping[str, WatchState], kind: str) -> Unseen | None:
+    """What keeps a kind of object from being seen: the cluster is out of reach, does not allow it or has not
+    been asked yet; None where nothing does."""
+    if cluster.last_error:
+        told = connection(cluster)
+        return Unseen(said(told.sentence), said(told.remedy))
     state = seen.get(kind)
-    if state is None or state.listed_at is None:
-        return said(state.error) if state and state.error else _("The cluster has not been asked yet.")
-    return said(state.error)
+    if state is None or (state.listed_at is None and not state.error):
+        return Unseen(_("The cluster has not been asked yet."), "")
+    if state.error and state.listed_at is None and not state.cluster_wide:
+        return Unseen(said(state.error), _("Have the cluster's admin apply deploy/rbac.yaml."))
+    if state.error:
+        return Unseen(said(state.error), _("It is tried again; if this stays, ask whoever runs the cluster."))
+    return None

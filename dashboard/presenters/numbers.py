@@ -86,6 +86,12 @@ def memory(size: float | None) -> str:
     return f"{scaled(size, 1024, power, trim=True)}{NBSP}{BINARY_UNITS[power]}"
 
 
+def finer(size: float) -> str:
+    """The same in the unit below: ``1,986 GiB`` for what :func:`memory` calls ``1.9 TiB``."""
+    power = max(0, unit_of(size, 1024) - 1)
+    return f"{scaled(size, 1024, power, trim=True)}{NBSP}{BINARY_UNITS[power]}"
+
+
 def percent(value: float | None) -> str:
     """``value`` between 0 and 100, rounded down, so that only the whole is 100 %."""
     if value is None:

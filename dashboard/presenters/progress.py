@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 from dashboard.presenters.numbers import data_of, duration, rate, share
 from dashboard.presenters.parts import Step
 from dashboard.presenters.states import Words, deed
-from deployments.domain.states import OperationKind, OperationState, StepState
+from deployments.domain.states import ACTIVE, OperationKind, OperationState, StepState
 from deployments.models import Operation, OperationStep, PullProgress
 from deployments.sentences import said
 
@@ -42,6 +42,7 @@ LAYER_STATES: Mapping[str, tuple[Words, str, str]] = {
     "done": (gettext_lazy("Done"), "healthy", "healthy"),
     "pulling": (gettext_lazy("Pulling"), "progressing", "progressing"),
     "waiting": (pgettext_lazy("layer", "Waiting"), "dim", "waiting"),
+    "stopped": (gettext_lazy("Stopped"), "dim", "waiting"),
 }
 """A layer's state -> word, class, icon."""
 
@@ -115,7 +116,8 @@ def position(operation: Operation, rows: Sequence[OperationStep]) -> str:
 @dataclass(frozen=True)
 class Sum:
     """Several pulls as one. ``total`` 0 where nobody told the size; ``left`` seconds, None where it
-    cannot be told; ``stalled`` the pulls that stand still, ``moving`` those that get bytes."""
+    cannot be told; ``stalled`` the pulls that stand still, ``again`` those that failed and are to be tried
+    again, ``moving`` how many get bytes."""
 
     count: int
     completed: int
@@ -123,6 +125,7 @@ class Sum:
     rate: float
     left: float | None
     stalled: list[PullProgress]
+    again: list[PullProgress]
     moving: int
     active: bool
     stalled_bytes: int
@@ -161,10 +164,16 @@ def total_of(pull: PullProgress) -> int:
     return max(pull.expected, pull.total)
 
 
+def tried_again(pull: PullProgress) -> bool:
+    """Whether an attempt has failed and another one is to come: its operation says why it waits."""
+    return pull.phase == "failed" and pull.operation.state in ACTIVE and bool(pull.operation.waiting_for)
+
+
 def summed(pulls: Sequence[PullProgress]) -> Sum:
     """The pulls as one. The time left is that of the slowest one that moves."""
     stalled = [pull for pull in pulls if pull.stalled_since is not None and pull.phase != "done"]
-    open_ = [pull for pull in pulls if pull.phase not in ("done", "failed")]
+    again = [pull for pull in pulls if tried_again(pull)]
+    open_ = [pull for pull in pulls if pull.phase not in ("done", "failed")] + again
     moving = [pull for pull in open_ if pull not in stalled and pull.rate > 0]
     lefts = [(total_of(pull) - pull.completed) / pull.rate for pull in moving if total_of(pull)]
     known = all(total_of(pull) for pull in pulls)
@@ -175,6 +184,7 @@ def summed(pulls: Sequence[PullProgress]) -> Sum:
         rate=sum(pull.rate for pull in moving),
         left=max(lefts) if lefts and len(lefts) == len(moving) else None,
         stalled=stalled,
+        again=again,
         moving=len(moving),
         active=bool(open_),
         stalled_bytes=sum(pull.completed for pull in stalled),

@@ -49,7 +49,6 @@ def facts(page: DeploymentPage, spec: StackSpec | None, server: ObservedObject |
     checked = page.last_chat.finished_at if page.last_chat else None
     present = [probe.get("model_present") for probe in _probes(row).values() if isinstance(probe, dict)]
     here = sum(1 for value in present if value)
-    speed = proof.get("tokens_per_second")
     ready = wanted = None
     if server is not None:
         ready, wanted = server.data.get("readyReplicas", 0), server.data.get("specReplicas", 1)
@@ -74,13 +73,7 @@ def facts(page: DeploymentPage, spec: StackSpec | None, server: ObservedObject |
             _("chat check"),
             checked if proof.get("placement") else None,
         ),
-        Fact(
-            _("Chat"),
-            _chat(proof, speed) if proof else _("not checked yet"),
-            "" if proof else _("one token tells"),
-            _("chat check"),
-            checked,
-        ),
+        _chat_fact(spec, proof, checked),
         Fact(
             _("Model storage"),
             (size(spec.storage.size) or _("sized by the model")) if spec else unknown,
@@ -96,7 +89,19 @@ def facts(page: DeploymentPage, spec: StackSpec | None, server: ObservedObject |
     ]
 
 
-def _chat(proof: dict[str, Any], speed: Any) -> str:
+def _chat_fact(spec: StackSpec | None, proof: dict[str, Any], checked: datetime | None) -> Fact:
+    name, source = _("Chat"), _("chat check")
+    if proof:
+        return Fact(name, _chat(proof), "", source, checked)
+    if spec and not spec.chat.enabled:
+        return Fact(name, _("none"), _("the revision asks for no chat"))
+    if spec and not spec.chat.replicas:
+        return Fact(name, _("stopped"), _("the revision asks for no chat pod"))
+    return Fact(name, _("not checked yet"), _("one token tells"), source, checked)
+
+
+def _chat(proof: dict[str, Any]) -> str:
+    speed = proof.get("tokens_per_second")
     words = duration(float(proof.get("seconds") or 0))
     return comma().join([words, *([tokens_per_second(float(speed))] if speed else [])])
 
@@ -246,13 +251,20 @@ def stores(row: Deployment, seen: list[ObservedObject]) -> list[dict[str, Any]]:
     return found
 
 
+# What nodes and their controller report of a node in trouble has the type Normal all the same (kubelet
+# events/event.go, node lifecycle controller).
+_BAD_NEWS = frozenset(
+    {"NodeNotReady", "NodeHasInsufficientMemory", "NodeHasDiskPressure", "NodeHasInsufficientPID"}
+)
+
+
 def event(row: ObservedObject) -> dict[str, Any]:
     """An event, with when it was last seen."""
     data = row.data
     about = data.get("involved", {})
     count = data.get("count", 1)
     return {
-        "warning": data.get("type") == "Warning",
+        "warning": data.get("type") == "Warning" or data.get("reason") in _BAD_NEWS,
         "reason": data.get("reason", ""),
         "message": data.get("message", ""),
         "kind": about.get("kind", ""),

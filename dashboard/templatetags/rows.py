@@ -61,6 +61,7 @@ def deployment_row(item: Mapping[str, Any]) -> SafeString:
         busy=sparkline(item["busy"], _("GPUs busy in the last 6 hours")),
         cluster=row.cluster.name,
         simulated=row.cluster.simulated,
+        silent=bool(row.cluster.last_error),
         namespace=row.namespace,
         team=row.team.name,
         profile=row.revision.profile.name,

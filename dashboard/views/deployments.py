@@ -157,9 +157,15 @@ def _state(page: selector.DeploymentPage) -> dict[str, Any]:
         Evidence(str(text), "box", _("watch"), seen)
         for text in (row.health_evidence if isinstance(row.health_evidence, list) else [])
     ]
+    pull_again = row.health_remedy == PULL_AGAIN and not page.under_way
+    failed = selector.failed_pull(row) if pull_again else None
+    if failed is not None:
+        # Why the model is missing, and what must be done before another pull can end better.
+        evidence.append(Evidence(failed.failure, "pull", _("the last pull"), failed.finished_at))
     return {
         "evidence": evidence,
-        "pull_again": row.health_remedy == PULL_AGAIN and not page.under_way,
+        "pull_again": pull_again,
+        "remedy": (failed.failure_remedy if failed else "") or row.health_remedy,
         "work": [running_item(item, pulls_of(item)) for item in page.under_way],
         "facts": stack.facts(page, spec, workloads[0] if workloads else None),
     }

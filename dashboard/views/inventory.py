@@ -60,12 +60,13 @@ def nodes(request: HttpRequest, pk: int) -> HttpResponse:
     """The nodes. Filters, order and page are in the address; with X-Fragment all that changes."""
     query = request.GET
     values, found = _values(request, pk, "nodes", with_nodes=True)
+    missing = words.unseen(values["cluster"], found.seen, "Node")
     sort = ordering(query.get("sort", ""), words.COLUMNS, "name")
     state, text = query.get("state", ""), query.get("q", "").strip()[:80]
     chosen = words.choose(found.nodes, state, text, sort)
     page = Paginator(chosen, PER_PAGE).get_page(query.get("page"))
     values |= {
-        "headline": words.headline(found),
+        "headline": words.headline(found, missing),
         "totals": words.totals(found),
         "sums_known": found.sums_known,
         "page": page,
@@ -75,7 +76,7 @@ def nodes(request: HttpRequest, pk: int) -> HttpResponse:
         "text": text,
         "filtered": bool(state or text),
         "states": words.STATES,
-        "missing": words.unseen(found.seen, "Node"),
+        "missing": missing,
         "seen": found.seen.get("Node"),
         "sums": found.seen.get("Pod"),
     }
@@ -115,7 +116,7 @@ def classes(request: HttpRequest, pk: int) -> HttpResponse:
     values |= {
         "found": found,
         "sources": gpu_selector.sources(actor(request), pk),
-        "missing": {kind: words.unseen(found.seen, kind) for kind in kinds},
+        "missing": {kind: words.unseen(values["cluster"], found.seen, kind) for kind in kinds},
         "seen": {kind: found.seen.get(kind) for kind in kinds},
     }
     return page_or_region(
@@ -135,7 +136,7 @@ def events(request: HttpRequest, pk: int) -> HttpResponse:
         "all": len(rows),
         "only_warnings": only == "warning",
         "types": EVENT_TYPES,
-        "missing": words.unseen(found.seen, "Event"),
+        "missing": words.unseen(values["cluster"], found.seen, "Event"),
         "seen": found.seen.get("Event"),
     }
     return page_or_region(

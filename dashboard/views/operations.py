@@ -148,7 +148,10 @@ def _pull(pull: PullProgress) -> dict[str, Any]:
     small: list[dict[str, Any]] = []
     for layer in pull.layers if isinstance(pull.layers, list) else []:
         total, done = int(layer.get("total") or 0), int(layer.get("completed") or 0)
-        word, css, icon = progress.LAYER_STATES.get(str(layer.get("state")), progress.LAYER_STATES["waiting"])
+        state = str(layer.get("state"))
+        if state == "pulling" and pull.phase == "failed":
+            state = "stopped"  # whoever pulled it has gone
+        word, css, icon = progress.LAYER_STATES.get(state, progress.LAYER_STATES["waiting"])
         entry = {
             "digest": str(layer.get("digest", "")).removeprefix("sha256:")[:12],
             "total": total,
@@ -156,7 +159,7 @@ def _pull(pull: PullProgress) -> dict[str, Any]:
             "word": word,
             "css": css,
             "icon": icon,
-            "pulling": layer.get("state") == "pulling",
+            "pulling": state == "pulling",
         }
         (big if not whole or total * 100 >= whole else small).append(entry)
     if len(small) == 1:
@@ -164,7 +167,9 @@ def _pull(pull: PullProgress) -> dict[str, Any]:
     return {
         "pull": pull,
         "title": progress.title(pull.operation),
-        "phase": progress.PHASES.get(pull.phase, pull.phase),
+        "phase": _("Waits for the next attempt")
+        if progress.tried_again(pull)
+        else progress.PHASES.get(pull.phase, pull.phase),
         "big": big,
         "small": len(small),
         "small_total": sum(item["total"] for item in small),

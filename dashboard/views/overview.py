@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET
 from dashboard.access import actor, chosen_team
 from dashboard.context import tally
 from dashboard.presenters.changes import feed_item
+from dashboard.presenters.clusters import connection
 from dashboard.presenters.progress import running_item, title
 from dashboard.presenters.states import HEALTH, OPERATION, Look
 from dashboard.regions import page_or_region, watches
@@ -123,7 +124,7 @@ def _cluster(row: Cluster) -> dict[str, Any]:
         "name": row.name,
         "href": href,
         "sentence": row.last_error,
-        "context": row.last_error_remedy or row.server,
+        "context": connection(row).remedy,
         "since": row.last_error_at,
         "action": _("See what to do"),
         "action_href": href,

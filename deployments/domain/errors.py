@@ -129,6 +129,10 @@ class WatchBroken(ClusterUnreachable):
     was said."""
 
 
+# The remedy that a cluster's page can offer as a button.
+REPLACE_CREDENTIAL = "Replace the stored credential with one that the cluster accepts."
+
+
 class CredentialRefused(ClusterError):
     """The API server answered 401: the stored credential is not valid (any more)."""
 

@@ -72,7 +72,7 @@ class Writer:
             try:
                 self.flush(wait=self._patience)
                 self.wake()
-                self._tell_inventory()
+                self.tell_inventory()
                 pause = 1.0
             except DatabaseError:
                 log.exception("observations could not be written; trying again in %.0f s", pause)
@@ -164,12 +164,14 @@ class Writer:
 
     def _write_cluster(self, cluster_id: int, changes: list[Change], now: datetime) -> None:
         touched = write_objects(cluster_id, changes, now)
-        fresh = False
+        fresh = retold = False
         for change in changes:
             if isinstance(change, Confirmed):
-                fresh |= _confirm(change)
+                newly, over = _confirm(change)
+                fresh |= newly
+                retold |= over
             elif isinstance(change, Broken):
-                _broken(change)
+                retold |= _broken(change)
             elif isinstance(change, Unlisted):
                 _unlisted(change)
             elif isinstance(change, Reached):
@@ -181,7 +183,7 @@ class Writer:
         if fresh:
             self._unjudged |= set(system.installed_on(cluster_id).values_list("pk", flat=True))
         self._to_wake |= touched.deployments
-        if touched.inventory:
+        if touched.inventory or retold:
             self._untold.add(cluster_id)
 
     def _judge(self, now: datetime, written: int) -> set[int]:
@@ -200,7 +202,7 @@ class Writer:
             announce_deployments(same)
         return judged
 
-    def _tell_inventory(self) -> None:
+    def tell_inventory(self) -> None:
         """Tell the pages of clusters whose nodes have changed, every two seconds at most."""
         now = time.monotonic()
         due = {pk for pk in self._untold if now - self._inventory.get(pk, -60.0) >= INVENTORY_AGAIN}
@@ -226,7 +228,8 @@ class Writer:
 
     def _reached(self, change: Reached) -> bool:
         """How the last attempt to talk to the cluster went; pages hear of it when the words change.
-        True where all of its deployments are to be judged anew: another cluster answers, or no longer."""
+        True where all of its deployments are to be judged anew, whose pages say it too: it has become
+        silent or speaks again, another cluster answers, or no longer."""
         row = Cluster.objects.get(pk=change.cluster_id)
         foreign = change.foreign_uid[:64]
         if change.error:
@@ -235,7 +238,8 @@ class Writer:
             Cluster.objects.filter(pk=row.pk).update(
                 last_error=change.error[:1000],
                 last_error_remedy=change.remedy[:1000],
-                last_error_at=change.at,
+                # Since when it is out of reach, whatever has been in the way meanwhile.
+                last_error_at=row.last_error_at if row.last_error and row.last_error_at else change.at,
                 foreign_uid=foreign,
                 version=F("version") + (0 if same else 1),
             )
@@ -252,17 +256,22 @@ class Writer:
                 version=F("version") + (0 if same else 1),
             )
             self._noted[row.pk] = time.monotonic()
+            if row.last_error:
+                # What watches said of a server that did not answer is over; what is still wrong they say anew.
+                WatchState.objects.filter(cluster=row, listed_at__isnull=False).update(error="")
         if not same:
             announce("cluster", row.pk, row.version + 1)
-        if bool(change.error) != bool(row.last_error):
+        turned = bool(change.error) != bool(row.last_error)
+        if turned:
             announce_lists(None)
         if change.clock_ahead is not None:
             _clock(row.pk, change.clock_ahead)
-        return foreign != row.foreign_uid
+        return turned or foreign != row.foreign_uid
 
 
-def _confirm(change: Confirmed) -> bool:
-    """Note that a watch is current. True where it had not been, so that health is judged again."""
+def _confirm(change: Confirmed) -> tuple[bool, bool]:
+    """Note that a watch is current: whether it had not been, so that health is judged again, and whether
+    something had been wrong with it, which pages say."""
     state, _ = WatchState.objects.get_or_create(cluster_id=change.cluster_id, kind=change.kind)
     behind = state.confirmed_at is None or change.at - state.confirmed_at > timedelta(minutes=3)
     WatchState.objects.filter(pk=state.pk).update(
@@ -272,12 +281,15 @@ def _confirm(change: Confirmed) -> bool:
         listed_at=change.at if change.listed else state.listed_at,
         cluster_wide=change.cluster_wide,
     )
-    return (behind or change.listed) and change.kind in system.JUDGED_KINDS
+    fresh = (behind or change.listed) and change.kind in system.JUDGED_KINDS
+    return fresh, bool(state.error) or state.listed_at is None
 
 
-def _broken(change: Broken) -> None:
+def _broken(change: Broken) -> bool:
+    """Note what is wrong with a watch. True where nothing had been: pages say it."""
     state, _ = WatchState.objects.get_or_create(cluster_id=change.cluster_id, kind=change.kind)
     WatchState.objects.filter(pk=state.pk).update(error=change.error[:500])
+    return not state.error
 
 
 def _unlisted(change: Unlisted) -> None:

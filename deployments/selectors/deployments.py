@@ -43,7 +43,7 @@ _BADNESS = Case(
 )
 _LISTED = (
     *("name", "namespace", "health", "health_sentence", "health_since"),
-    *("team__name", "cluster__name", "cluster__simulated"),
+    *("team__name", "cluster__name", "cluster__simulated", "cluster__last_error"),
     *("revision__number", "revision__spec", "revision__profile__name"),
 )
 
@@ -172,6 +172,12 @@ def observed(deployment: Deployment, kinds: Iterable[str]) -> list[ObservedObjec
 def last_confirmed(deployment: Deployment, kind: str) -> WatchState | None:
     """How current the observations of a kind are."""
     return WatchState.objects.filter(cluster_id=deployment.cluster_id, kind=kind).first()
+
+
+def failed_pull(deployment: Deployment) -> Operation | None:
+    """The newest pull of a deployment, if that failed."""
+    row = deployment.operations.filter(kind=OperationKind.PULL).order_by("-pk").first()
+    return row if row is not None and row.state == OperationState.FAILED else None
 
 
 def pulls(deployment: Deployment) -> list[Operation]:

@@ -15,9 +15,9 @@ from django.utils import timezone
 from deployments.domain.actors import Actor
 from deployments.domain.states import Health, OperationKind, OperationState
 from deployments.ledger import transitions
-from deployments.models import Cluster, Deployment, Revision, Team
+from deployments.models import Cluster, Deployment, Revision, Team, WatchState
 from deployments.observer import leases
-from deployments.observer.backlog import Backlog, Reached
+from deployments.observer.backlog import Backlog, Broken, Confirmed, Reached
 from deployments.observer.health import reassess
 from deployments.observer.writer import Writer
 from tests.web import rows
@@ -100,3 +100,49 @@ def test_lists_hear_of_a_cluster_that_falls_silent_and_answers_again(told: Told)
             assert Writer(backlog).flush() == 1
         assert heard.count(("list:0", None)) == expected, change
     assert Cluster.objects.get(pk=cluster.pk).last_error == ""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_cluster_that_falls_silent_says_since_when_and_its_deployments_hear_of_it(
+    revision: Revision, told: Told
+) -> None:
+    cluster, backlog = rows.cluster(), Backlog()
+    deployment = f"deployment:{rows.deployment(revision, cluster).pk}"
+    lease = leases.acquire(leases.cluster_lease(cluster.pk), "a test")
+    assert lease is not None
+    began = timezone.now()
+    silent = Reached(cluster.pk, lease, began, error="It does not answer.", remedy="Wait.")
+    later = replace(silent, at=began + timedelta(minutes=1), error="It is not there.")
+    for change, expected in ((silent, True), (later, False)):
+        backlog.put(change)
+        with told() as heard:
+            Writer(backlog).flush()
+        assert (deployment in {what for what, _team in heard}) == expected, change
+    assert Cluster.objects.get(pk=cluster.pk).last_error_at == began
+    backlog.put(Reached(cluster.pk, lease, timezone.now(), uid="1", version="v1.36.2"))
+    with told() as heard:
+        Writer(backlog).flush()
+    assert deployment in {what for what, _team in heard}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_pages_of_a_cluster_hear_that_a_watch_fails_and_that_it_works_again(told: Told) -> None:
+    cluster, backlog = rows.cluster(), Backlog()
+    lease = leases.acquire(leases.cluster_lease(cluster.pk), "a test")
+    assert lease is not None
+    now = timezone.now()
+    works = Confirmed(cluster.pk, lease, "Node", now, "1", listed=True)
+    fails = Broken(cluster.pk, lease, "Node", "Node: The cluster's API server failed to answer.")
+    for change, expected in ((works, 1), (works, 0), (fails, 1), (fails, 0), (works, 1)):
+        backlog.put(change)
+        with told() as heard:
+            writer = Writer(backlog)
+            writer.flush()
+            writer.tell_inventory()
+        assert heard.count((f"cluster:{cluster.pk}", None)) == expected, change
+    backlog.put(fails)
+    backlog.put(Reached(cluster.pk, lease, now, error="It does not answer.", remedy="Wait."))
+    Writer(backlog).flush()
+    backlog.put(Reached(cluster.pk, lease, now, uid="1", version="v1.36.2"))
+    Writer(backlog).flush()
+    assert WatchState.objects.get(cluster=cluster, kind="Node").error == "", "the server answers again"

@@ -30,10 +30,10 @@ WALK: tuple[tuple[str, dict[str, Any], str, str], ...] = (
         "unauthorized",
         {},
         "The cluster does not accept the stored credential (any more).",
-        "Connect the cluster again with a valid kubeconfig.",
+        "Replace the stored credential with one that the cluster accepts.",
     ),
     ("html_answer", {}, "failed to answer", "It is tried again"),
-    ("http_429", {"retry_after": 1}, "The cluster asks for patience", "Check again"),
+    ("http_429", {"retry_after": 1}, "The cluster asks for patience", "It is tried again"),
     ("drop", {}, "The connection to the cluster broke", "look whether the API server can be reached"),
 )
 
@@ -106,14 +106,21 @@ def test_open_pages_say_what_the_api_server_and_the_exporters_do(
     gpus.goto("/gpus/")
     expect(gpus.locator("#gpus")).to_contain_text("practice-gpu-1")
     sandbox.faults("exporters_gone")  # seen when the GPUs are sampled next; the other page goes on meanwhile
+    nodes = opens(storage_state=signed_in).new_page()
+    nodes.goto(f"{page.url}nodes/")
+    of_nodes = nodes.get_by_role("heading", level=1)
+    expect(of_nodes).to_contain_text("all ready")
     for fault, params, sentence, remedy in WALK:
         # Watches that are open would go on, and nobody would ask anew for a quarter of a minute.
         sandbox.faults(fault, **params)
         sandbox.faults("watch_close")
         says(page, sentence, remedy)
+        expect(of_nodes).to_contain_text("When last seen:")
+        expect(nodes.locator("#inventory .notice")).to_contain_text(sentence)
         sandbox.clear_faults(fault)
         sandbox.clear_faults("watch_close")
         reachable(page)
+        expect(of_nodes).not_to_contain_text("When last seen:")
     expect(gpus.locator("#gpus")).to_contain_text("The cluster has no exporter that measures GPUs.")
     place.stop()
     says(page, "Nothing listens at the address of the cluster's server.", "look whether the API server")

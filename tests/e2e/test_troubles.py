@@ -84,13 +84,17 @@ def test_the_open_page_says_each_trouble_of_its_pods_and_its_end(opened: OpenPag
     opened.says(
         "degraded",
         "smoke-server-0 runs, but fails its readiness probe and gets no requests.",
-        "Read the log, or restart it.",
+        "Read the log: why does it not answer?",
         "Readiness probe failed",
     )
     opened.well()
 
     practice.fault("node_not_ready", node="*")
-    opened.says("failed", "does not answer any more", "Repair the node, or delete the pod to move it.")
+    opened.says(
+        "failed",
+        "does not answer any more",
+        "Repair the node; if it does not come back, delete the pod by force.",
+    )
     opened.well()
 
     practice.speed(1)  # after 40 seconds its pods would be collected
@@ -147,7 +151,7 @@ def test_the_open_page_says_each_trouble_of_its_pods_and_its_end(opened: OpenPag
             {"namespace": SPACE},
             "failed",
             "The namespace's quota has no room for these pods.",
-            "Raise the quota",
+            "Raise the namespace's quota.",
         ),
     ):
         practice.fault(fault, **params)
@@ -161,7 +165,9 @@ def test_the_open_page_says_each_trouble_of_its_pods_and_its_end(opened: OpenPag
     practice.fault("cordon", node="*[!1]")
     practice.fault("image_pull_error", **SERVER, text="dial tcp: lookup registry-1.docker.io: no such host")
     opened.anew()
-    opened.says("failed", "The node cannot download", "The node does not reach the registry; set a mirror")
+    opened.says(
+        "failed", "The node cannot download", "The node does not reach the registry; set a mirror on it."
+    )
     opened.well()
 
 
@@ -200,7 +206,7 @@ def test_the_open_page_says_why_its_pods_find_no_node(opened: OpenPage) -> None:
     opened.says(
         "failed",
         "was evicted: its node ran short.",
-        "Free disk or memory on the node, or ask for more in the profile.",
+        "Free disk or memory on the node.",
         "The node was low on resource",
     )
     for pod in practice.pods(SPACE, "chat"):
@@ -209,13 +215,13 @@ def test_the_open_page_says_why_its_pods_find_no_node(opened: OpenPage) -> None:
     opened.says("failed", "The nodes are cordoned", "Uncordon a node.")
     practice.fault("node_pressure", node="*", type="DiskPressure")
     practice.clear("cordon")
-    opened.says("failed", "short of disk", "Free what they lack, or add nodes.", "disk-pressure")
+    opened.says("failed", "short of disk", "Free on the nodes what they lack.", "disk-pressure")
     practice.fault("unschedulable")
     practice.clear("node_pressure")
     opened.says(
         "failed",
         "No node has enough free GPUs",
-        "Free a GPU, ask for fewer, or install the vendor's device plugin",
+        "Free a GPU: the page of GPUs says who holds them.",
         "Insufficient nvidia.com/gpu",
     )
     practice.fault("taint", node="*", key="example.com/reserved")
@@ -228,7 +234,7 @@ def test_the_open_page_follows_a_lost_volume_to_its_end(opened: OpenPage) -> Non
     practice = opened.practice
     practice.fault("lost_claims", namespace=SPACE)
     sentence = "The volume behind the claim models-smoke-server-0 is gone."
-    opened.says("degraded", sentence, "or delete the claim and the pods that use it")
+    opened.says("degraded", sentence, "Delete the claim and the pods that use it")
     practice.fault("unbound_claims", namespace=SPACE)
     practice.fault("stalled_pull", namespace=SPACE, at=0.3)
     practice.clear("lost_claims")

@@ -30,7 +30,7 @@ NAMESPACE = "installed"
 POD = f"/api/v1/namespaces/{NAMESPACE}/pods/r1-server-0"
 CLAIM = f"/api/v1/namespaces/{NAMESPACE}/persistentvolumeclaims/models-r1-server-0"
 SERVER = {"namespace": NAMESPACE, "pod": "r1-server-*"}
-MORE_ROOM = "Free disk or memory on the node, or ask for more in the profile."
+MORE_ROOM = "Free disk or memory on the node."
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_after_a_trouble_the_pods_are_asked_at_once(
             False,
             "degraded",
             "r1-server-0 runs, but fails its readiness probe and gets no requests.",
-            "Read the log, or restart it.",
+            "Read the log: why does it not answer?",
         ),
         (
             "liveness",
@@ -131,7 +131,7 @@ def test_after_a_trouble_the_pods_are_asked_at_once(
             True,
             "progressing",
             "r1-server-0 has not started yet: its startup probe fails.",
-            "Read the log; a slow disk needs more time.",
+            "Read the log: what does it wait for?",
         ),
     ],
     ids=["readiness", "liveness", "startup"],
@@ -162,7 +162,7 @@ def test_a_lost_volume_is_named_and_the_remedy_works(
     words = "The volume behind the claim models-r1-server-0 is gone."
     switched(world, "lost_claims", {"namespace": NAMESPACE})
     # The pod that has the volume mounted still serves.
-    says(page, installed, 'class="hero degraded"', words, "or delete the claim and the pods that use it")
+    says(page, installed, 'class="hero degraded"', words, "Delete the claim and the pods that use it")
     world.request("DELETE", POD, {"gracePeriodSeconds": 0})
     says(page, installed, 'class="hero failed"', words, "bound to non-existent persistentvolume")
     world.clear_faults()

@@ -52,6 +52,21 @@ def service(port: int) -> dict[str, Any]:
 
 
 # The list -----------------------------------------------------------------------------------------
+def test_where_its_cluster_does_not_answer_a_deployment_says_that_it_is_as_last_seen(
+    signed_in: Client, team: Team
+) -> None:
+    silent = rows.cluster("silent", last_error="The cluster's server did not answer in time.")
+    deployment = rows.deployment(rows.revision(team), silent)
+    page = html(signed_in, f"/deployments/{deployment.pk}/")
+    assert "silent is out of reach; this is as last seen." in page
+    assert "did not answer in time." in page and f'href="/clusters/{silent.pk}/"' in page
+    assert "out of reach" in html(signed_in, "/deployments/")
+    silent.last_error = ""
+    silent.save()
+    for address in (f"/deployments/{deployment.pk}/", "/deployments/"):
+        assert "out of reach" not in html(signed_in, address)
+
+
 def test_the_list_is_worst_first_and_filters(signed_in: Client, team: Team) -> None:
     revision, here, there = rows.revision(team), rows.cluster("here"), rows.cluster("there")
     rows.deployment(revision, here, "healthy-one")
@@ -419,3 +434,35 @@ def test_work_under_way_stands_on_top(signed_in: Client, deployment: Deployment)
     page = html(signed_in, f"/deployments/{deployment.pk}/")
     assert "Installing r1" in page and "50\u00a0%" in page
     assert "Apply revision" not in page
+
+
+def test_a_chat_that_the_revision_asks_no_pod_of_is_not_told_to_be_unchecked(
+    signed_in: Client, team: Team
+) -> None:
+    for name, chat, words in (
+        ("stopped", ChatSpec(replicas=0), "the revision asks for no chat pod"),
+        ("none", ChatSpec(enabled=False), "the revision asks for no chat"),
+    ):
+        spec = StackSpec(model=ModelSpec(), chat=chat)
+        row = rows.deployment(rows.revision(team, name, spec), rows.cluster(name), name)
+        page = html(signed_in, f"/deployments/{row.pk}/")
+        assert words in page and "not checked yet" not in page, name
+
+
+def test_a_missing_model_says_why_its_last_pull_failed_and_what_comes_before_another(
+    signed_in: Client, team: Team
+) -> None:
+    row = rows.deployment(
+        rows.revision(team),
+        rows.cluster(),
+        health=Health.DEGRADED,
+        health_sentence="The model deepseek-r1:7b is not on every server.",
+        health_remedy=PULL_AGAIN,
+    )
+    full = {"failure": "The volume of the models is full.", "failure_remedy": "Remove models first."}
+    rows.operation(row, OperationKind.PULL, OperationState.FAILED, **full)
+    page = html(signed_in, f"/deployments/{row.pk}/")
+    assert full["failure"] in page and full["failure_remedy"] in page
+    rows.operation(row, OperationKind.PULL, OperationState.SUCCEEDED)
+    page = html(signed_in, f"/deployments/{row.pk}/")
+    assert full["failure"] not in page and PULL_AGAIN in page

@@ -77,7 +77,7 @@ def test_what_was_not_measured_lately_is_neither_zero_nor_free(signed_in: Client
     gpu_rows.device(cluster, "fra-1", 0, utilisation=55.0, sampled_at=long_ago)
     gpu_rows.device(cluster, "fra-1", 1, utilisation=None, temperature=None, power=None, memory_used=None)
     page = html(signed_in, "/gpus/")
-    assert "0 of 2 GPUs held, 1 free" in page and "1 sends no fresh figures." in page
+    assert "0 of 2 GPUs held, 1 known to be free" in page and "1 sends no fresh figures." in page
     old, silent = page.split('<tr id="gpu-')[1:]
     assert "No data" in old and "cannot tell" in old and f"55{NB}%" not in old
     assert silent.count("not told") == 3 and f"0{NB}%" not in silent
@@ -500,3 +500,14 @@ def test_the_list_of_deployments_draws_how_busy_each_one_was(
     )
     GpuDevice.objects.all().delete()
     assert "<polyline" not in html(signed_in, "/deployments/")
+
+
+def test_where_nothing_is_fresh_the_headline_does_not_say_that_none_is_free(
+    signed_in: Client, cluster: Cluster
+) -> None:
+    gpu_rows.node(cluster, "fra-1", gpus=4, requested=0)
+    for index in range(4):
+        gpu_rows.device(cluster, "fra-1", index, sampled_at=timezone.now() - timedelta(minutes=5))
+    page = html(signed_in, "/gpus/")
+    assert "0 of 4 GPUs held when last measured" in page and "0 free" not in page
+    assert "Largest free block: 4 on fra-1." in page

@@ -9,7 +9,8 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
-from deployments.models import Cluster, ClusterGrant, ObservedObject, Team, WatchState
+from deployments.domain.errors import REPLACE_CREDENTIAL
+from deployments.models import Cluster, ClusterGrant, ClusterNode, ObservedObject, Team, WatchState
 from tests.factories import make_team
 from tests.web import gpu_rows, rows
 from tests.web.reading import html
@@ -144,10 +145,51 @@ def test_where_others_pods_may_not_be_listed_what_is_free_cannot_be_told(
 
 
 def test_where_nodes_may_not_be_listed_the_page_says_so(signed_in: Client, cluster: Cluster) -> None:
-    watch(cluster, "Node", listed_at=None, error="Pilothouse may not list nodes there.")
+    words = "Pilothouse may not list nodes there."
+    watch(cluster, "Node", listed_at=None, error=words, cluster_wide=False)
     page = html(signed_in, f"/clusters/{cluster.pk}/nodes/")
     assert "No data because:" in page and "Pilothouse may not list nodes there." in page
     assert "deploy/rbac.yaml" in page
+
+
+def test_out_of_reach_every_page_says_why_and_what_to_do_and_claims_nothing_of_now(
+    signed_in: Client, cluster: Cluster
+) -> None:
+    gpu_rows.node(cluster, "fra-1")
+    why = "The cluster does not accept the stored credential (any more)."
+    Cluster.objects.filter(pk=cluster.pk).update(
+        last_error=f"{why} (Unauthorized)", last_error_remedy=REPLACE_CREDENTIAL
+    )
+    watch(cluster, "Event", error=f"Event in llm: {why}")
+    for page, words in (
+        ("nodes", "When last seen: 1 node, ready"),
+        ("events", "What fra reports is not known"),
+        ("classes", "This is as last seen."),
+    ):
+        text = html(signed_in, f"/clusters/{cluster.pk}/{page}/")
+        assert words in text and why in text and REPLACE_CREDENTIAL in text, page
+        assert "deploy/rbac.yaml" not in text, "no right is missing"
+        assert "reports no warning" not in text and "Event in llm" not in text
+
+
+def test_one_watch_that_fails_is_not_told_to_be_a_missing_right(signed_in: Client, cluster: Cluster) -> None:
+    gpu_rows.node(cluster, "fra-1")
+    watch(cluster, "Node", error="Node: The cluster's API server failed to answer.")
+    page = html(signed_in, f"/clusters/{cluster.pk}/nodes/")
+    assert "These are the nodes as last seen." in page and "It is tried again" in page
+    assert "deploy/rbac.yaml" not in page
+
+
+def test_a_node_that_falls_silent_is_a_warning_whatever_type_its_event_has(
+    signed_in: Client, cluster: Cluster
+) -> None:
+    lost = {"kind": "Node", "name": "fra-1"}
+    seen(cluster, "Event", "fra-1.1", "default", type="Normal", reason="NodeNotReady", involved=lost)
+    seen(cluster, "Event", "fra-1.2", "default", type="Normal", reason="NodeReady", involved=lost)
+    address = f"/clusters/{cluster.pk}/events/"
+    assert "fra reports 1 warning" in html(signed_in, address)
+    page = html(signed_in, f"{address}?type=warning")
+    assert "NodeNotReady" in page and "NodeReady<" not in page
 
 
 def test_classes_and_exporters_are_listed(signed_in: Client, cluster: Cluster) -> None:
@@ -266,3 +308,20 @@ def test_every_section_is_a_live_region_and_leads_to_the_others(signed_in: Clien
     for section in ("nodes/", "classes/", "events/"):
         assert f'href="/clusters/{cluster.pk}/{section}"' in page
     html(signed_in, f"/clusters/{cluster.pk}/nodes/nowhere/", 404)
+
+
+def test_the_headline_counts_ready_nodes_in_trouble(signed_in: Client, cluster: Cluster) -> None:
+    pressure = {"type": "MemoryPressure", "status": "True", "message": "short of memory"}
+    gpu_rows.node(cluster, "short", conditions=[{"type": "Ready", "status": "True"}, pressure])
+    gpu_rows.node(cluster, "well")
+    assert "2 nodes are ready, 1 with trouble" in html(signed_in, f"/clusters/{cluster.pk}/nodes/")
+
+
+def test_what_is_free_never_reads_as_all_where_some_is_requested(signed_in: Client, cluster: Cluster) -> None:
+    much = {"cpu": "64", "memory": "2Ti"}
+    gpu_rows.node(cluster, "big", capacity=much, allocatable=much)
+    ClusterNode.objects.filter(name="big").update(requested={"memory": 30 * 2**30})
+    page = html(signed_in, f"/clusters/{cluster.pk}/nodes/")
+    assert f"2018{NB}GiB of 2048{NB}GiB free" in page and f"2{NB}TiB of 2{NB}TiB" not in page
+    ClusterNode.objects.filter(name="big").update(requested={"memory": 2**30})
+    assert f"2{NB}TiB of 2{NB}TiB free" in html(signed_in, f"/clusters/{cluster.pk}/nodes/")

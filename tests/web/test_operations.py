@@ -216,3 +216,18 @@ def test_the_number_of_queries_does_not_grow(
     fill(range(5, 25))
     with django_assert_max_num_queries(len(few.captured_queries)):
         html(signed_in, "/operations/")
+
+
+def test_a_pull_between_two_attempts_says_why_and_is_not_ended(signed_in: Client, team: Team) -> None:
+    install = rows.operation(
+        rows.deployment(rows.revision(team), rows.cluster()), OperationKind.INSTALL, OperationState.QUEUED
+    )
+    layer = {"digest": "sha256:0123456789abcdef", "total": 100, "completed": 30, "state": "pulling"}
+    pull = rows.pull(install, 30, 100, phase="failed", attempt=2, layers=[layer])
+    why = "The server cannot reach the model's registry. Attempt 3 of 6 in 4 s."
+    Operation.objects.filter(pk=pull.operation_id).update(state=OperationState.QUEUED, waiting_for=why)
+    for pk in (install.pk, pull.operation_id):
+        page = html(signed_in, f"/operations/{pk}/")
+        assert f"The pull on {pull.pod} failed and is tried again." in page
+        assert "Attempt 3 of 6 in 4 s." in page and "No bytes now" in page
+        assert "Waits for the next attempt" in page and ">Ended" not in page and "Pulling</span>" not in page

@@ -74,6 +74,15 @@ def test_the_menu_counts_what_the_page_lists(signed_in: Client, team: Team) -> N
     assert menu_count(signed_in.get("/deployments/").content.decode()) == 3
 
 
+def test_a_silent_cluster_has_the_remedy_of_its_own_page(signed_in: Client, team: Team) -> None:
+    rows.deployment(rows.revision(team), rows.cluster("here"))
+    silent = rows.cluster("silent", last_error="It does not answer.")
+    ClusterGrant.objects.create(team=team, cluster=silent, namespaces=["*"])
+    remedy = "Check again; when it stays so, look whether the API server can be reached from here."
+    assert remedy in page(signed_in)
+    assert remedy in signed_in.get(f"/clusters/{silent.pk}/").content.decode()
+
+
 def test_a_request_for_ones_yes_needs_one(signed_in: Client, team: Team) -> None:
     asked = rows.deployment(rows.revision(team), rows.cluster(), "asked")
     operation = rows.operation(asked, OperationKind.INSTALL, OperationState.AWAITING_APPROVAL)

@@ -167,6 +167,23 @@ def test_a_crashing_pod_says_why_and_what_to_do(viewer: Client, deployment: Depl
     assert "said Elsewhere" not in said
 
 
+def test_a_pod_that_its_node_cannot_start_says_what_its_deployment_says(
+    viewer: Client, deployment: Deployment
+) -> None:
+    waits = {"name": "ollama", "state": {"waiting": {"reason": "ContainerCreating"}}}
+    rows.seen(
+        deployment,
+        "Pod",
+        "r1-server-0",
+        pod_data(phase="Pending", conditions=[], containerStatuses=[waits]),
+    )
+    why = "failed to get sandbox runtime: no runtime of that name is configured"
+    event(deployment, "FailedCreatePodSandBox", 0, type="Warning", message=why)
+    said = text(html(viewer, f"/deployments/{deployment.pk}/pods/r1-server-0/"))
+    assert "The node cannot set up the pod's network or runtime." in said and why in said
+    assert "Check the network plugin and the runtime class." in said and "it is on its way" not in said
+
+
 def test_a_pod_in_full(viewer: Client, deployment: Deployment) -> None:
     rows.seen(
         deployment,

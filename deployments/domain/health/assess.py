@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from deployments.domain.health.events import event_causes, probe_causes
-from deployments.domain.health.observed import ObservedPod, ObservedStack
+from deployments.domain.health.events import event_causes, probe_causes, replaced
+from deployments.domain.health.observed import ObservedStack
 from deployments.domain.health.podcauses import pod_causes
 from deployments.domain.health.reasons import RECENT, Cause
 from deployments.domain.health.workloads import (
@@ -83,20 +83,12 @@ def _causes(observed: ObservedStack, now: datetime, installing: bool) -> list[Ca
         # First: it is why the rest is not there.
         found.insert(0, unapplied_cause(observed.unapplied))
     for pod in observed.pods:
-        if not _replaced(pod, observed):
+        if not replaced(pod, observed):
             found += pod_causes(pod, now)
     found += event_causes(observed, now) + failure_causes(observed)
     if all(cause.health is Health.PROGRESSING for cause in found):
         found += _service(observed, installing)
     return _soften(found, observed)
-
-
-def _replaced(pod: ObservedPod, observed: ObservedStack) -> bool:
-    """Whether others do the work of a pod that has failed: a Deployment makes a new one, and leaves the
-    failed one (evicted, for instance) for somebody to look at."""
-    return pod.phase == "Failed" and any(
-        w.component == pod.component and w.exists and w.ready >= w.desired for w in observed.workloads
-    )
 
 
 def _soften(found: list[Cause], observed: ObservedStack) -> list[Cause]:
@@ -131,7 +123,7 @@ def _service(observed: ObservedStack, installing: bool) -> list[Cause]:
     ready = any(w.component == "server" and w.ready > 0 for w in observed.workloads)
     if ready and observed.server_answers is False:
         said = observed.server_said or "no answer"
-        remedy = "Read the server's log, or restart it."
+        remedy = "Read the server's log: why does it not answer?"
         found.append(Cause(health, "Ollama does not answer.", remedy, said, asked=True))
     chat_ready = any(w.component == "chat" and w.ready > 0 for w in observed.workloads)
     if ready and chat_ready and observed.chat_expected and observed.chat_reaches is False:
@@ -158,8 +150,15 @@ def _quiet(observed: ObservedStack, installing: bool) -> Assessment:
         )
     servers = [pod for pod in observed.pods if pod.component == "server" and not pod.deleting]
     model_known = bool(servers) and all(pod.model_present for pod in servers)
-    chat_known = observed.chat_reaches or not observed.chat_expected
+    chats = [w for w in observed.workloads if w.component == "chat"]
+    chat_stopped = observed.chat_expected and bool(chats) and all(w.desired == 0 for w in chats)
+    chat_known = observed.chat_reaches or not observed.chat_expected or chat_stopped
     if observed.server_answers and model_known and chat_known:
+        if chat_stopped:
+            sentence = (
+                f"{observed.model} is ready on every server; the chat is stopped: no pod of it is wanted."
+            )
+            return Assessment(Health.HEALTHY, sentence)
         chat = " and the chat reaches it" if observed.chat_expected else ""
         return Assessment(Health.HEALTHY, f"{observed.model} is ready on every server{chat}.")
     if installing:

@@ -34,7 +34,7 @@ _EVENTS = {
 }
 _ATTACHED_ELSEWHERE = (
     "The volume is still attached to another node.",
-    "Wait some minutes, or delete the pod that still holds it.",
+    "Delete the pod that still holds it.",
 )
 
 
@@ -46,9 +46,19 @@ def event_causes(observed: ObservedStack, now: datetime) -> list[Cause]:
     """Events count only while something is not ready, and only recent ones."""
     if all(w.exists and w.ready >= w.desired for w in observed.workloads):
         return []
+    return _complaints([e for e in observed.events if not _overcome(e, observed)], now)
+
+
+def pod_event_causes(pod: ObservedPod, events: Iterable[ObservedEvent], now: datetime) -> list[Cause]:
+    """The same of one pod by itself; ``events`` may be about others, too."""
+    about = f"Pod/{pod.name}"
+    return _complaints([e for e in events if e.about == about and not _overcome_by(pod, e)], now)
+
+
+def _complaints(events: Iterable[ObservedEvent], now: datetime) -> list[Cause]:
     found = []
-    for event in sorted(observed.events, key=lambda e: (not _only_waits(e), e.at), reverse=True):
-        if now - event.at > RECENT or _overcome(event, observed):
+    for event in sorted(events, key=lambda e: (not _only_waits(e), e.at), reverse=True):
+        if now - event.at > RECENT:
             continue
         told = _told(event)
         if told is not None:
@@ -110,14 +120,22 @@ def _probe_fails(pod: ObservedPod, event: ObservedEvent, installing: bool) -> li
                 f" ({times})."
             )
         health = Health.FAILED if killed else Health.PROGRESSING
-        return [Cause(health, sentence, "Read the log; a slow disk needs more time.", evidence)]
+        return [Cause(health, sentence, "Read the log: what does it wait for?", evidence)]
     # A server without its model is not ready, and that is what its probe is for.
     waits = installing or (pod.component == "server" and not pod.model_present)
     if waits or killed:
         return []
     sentence = f"{pod.name} runs, but fails its readiness probe and gets no requests."
     # The model was there when a check asked last; it may have gone since.
-    return [Cause(Health.DEGRADED, sentence, "Read the log, or restart it.", evidence, asked=True)]
+    return [Cause(Health.DEGRADED, sentence, "Read the log: why does it not answer?", evidence, asked=True)]
+
+
+def replaced(pod: ObservedPod, observed: ObservedStack) -> bool:
+    """Whether others do the work of a pod that has failed: a Deployment makes a new one, and leaves the
+    failed one (evicted, for instance) for somebody to look at."""
+    return pod.phase == "Failed" and any(
+        w.component == pod.component and w.exists and w.ready >= w.desired for w in observed.workloads
+    )
 
 
 def _overcome(event: ObservedEvent, observed: ObservedStack) -> bool:
@@ -125,12 +143,16 @@ def _overcome(event: ObservedEvent, observed: ObservedStack) -> bool:
     kind, _, name = event.about.partition("/")
     if kind == "Pod":
         pod = next((pod for pod in observed.pods if pod.name == name), None)
-        within = _AT_ONCE if event.reason == "Evicted" else timedelta(0)
-        if pod is None or (pod.created_at and pod.created_at - event.at > within):
-            return True  # it was another pod of that name
-        started = any(container.state == "running" for container in pod.containers)
-        return pod.ready or started
+        return pod is None or replaced(pod, observed) or _overcome_by(pod, event)
     workload = next((w for w in observed.workloads if w.name == name), None)
     if workload is None:
         return False  # a ReplicaSet, whose pods carry its Deployment's component only
     return sum(pod.component == workload.component for pod in observed.pods) >= workload.desired
+
+
+def _overcome_by(pod: ObservedPod, event: ObservedEvent) -> bool:
+    """Whether the pod that is there now has got over what an event about a pod of its name tells."""
+    within = _AT_ONCE if event.reason == "Evicted" else timedelta(0)
+    if pod.created_at and pod.created_at - event.at > within:
+        return True  # it was another pod of that name
+    return pod.ready or any(container.state == "running" for container in pod.containers)

@@ -9,7 +9,7 @@ from typing import Any
 from deployments.domain.fit.filters import UNSCHEDULABLE
 from deployments.domain.fit.matching import tolerates
 from deployments.domain.health.assess import Assessment, pod_causes
-from deployments.domain.health.events import probe_causes
+from deployments.domain.health.events import pod_event_causes, probe_causes
 from deployments.domain.health.observed import NodeTaints, ObservedContainer, ObservedEvent, ObservedPod
 from deployments.domain.health.scheduler_message import names_no_taint
 from deployments.domain.states import Health
@@ -22,7 +22,9 @@ def assess_pod(
 ) -> Assessment:
     """One sentence, its evidence and a remedy ("" where nothing is to be done). ``events`` are those about
     it, ``installing`` as for :func:`assess`."""
+    events = tuple(events)
     told = probe_causes(pod, events, now, installing) + pod_causes(pod, now)
+    told += pod_event_causes(pod, events, now)
     causes = sorted(told, key=lambda cause: cause.health.badness)
     if causes:
         evidence = tuple(dict.fromkeys(cause.evidence for cause in causes if cause.evidence))

@@ -27,7 +27,7 @@ def eviction(pod: str, message: str) -> tuple[str, str]:
         )
     return (
         f"{pod} was evicted: its node ran short.",
-        "Free disk or memory on the node, or ask for more in the profile.",
+        "Free disk or memory on the node.",
     )
 
 
@@ -79,7 +79,7 @@ def _waiting(where: str, container: ObservedContainer, said: str) -> Cause | Non
             Health.FAILED, f"“{image}” is not a valid image name.", "Correct the image in the profile.", said
         )
     if reason == "ErrImageNeverPull":
-        remedy = "Load the image onto the nodes, or use the pull policy IfNotPresent."
+        remedy = "Use the pull policy IfNotPresent."
         return Cause(
             Health.FAILED, f"{image} is not on the node, and the pull policy is Never.", remedy, said
         )
@@ -92,7 +92,7 @@ def _waiting(where: str, container: ObservedContainer, said: str) -> Cause | Non
         remedy = "Delete the image on the node, so that it is downloaded again."
         return Cause(Health.FAILED, f"The node cannot read its copy of {image}.", remedy, said)
     if reason == "CreateContainerConfigError" and "runAsNonRoot" in container.message:
-        remedy = "Set a user in the profile, or take an image that has one."
+        remedy = "Set a user in the profile."
         return Cause(Health.FAILED, f"{where} must not run as root, but its image does.", remedy, said)
     if reason == "CreateContainerConfigError":
         remedy = "The evidence names the Secret, ConfigMap or setting; create it or correct it."
@@ -150,7 +150,7 @@ def _ended(where: str, container: ObservedContainer, said: str) -> Cause | None:
     return Cause(Health.FAILED, sentence, _exit_remedy(exit_code), said)
 
 
-_MORE_MEMORY = "Raise the memory limit above the model's size, or take a smaller model or context."
+_MORE_MEMORY = "Raise the memory limit in the profile above the model's size."
 _KEEP_FREE = "Ask for the memory that the model needs in the profile, so that the node keeps it free."
 
 
@@ -182,7 +182,7 @@ _IMAGE_REMEDIES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (
             r"toomanyrequests|rate limit|429 too many",
-            "The registry limits anonymous pulls; set a mirror or a pull secret.",
+            "The registry limits anonymous pulls; set a pull secret.",
         ),
         (
             r"\b401\b|403 forbidden|unauthorized|authentication required|access denied|denied:"
@@ -203,12 +203,12 @@ _IMAGE_REMEDIES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (
             r"\b50[0-4] |internal server error|bad gateway|service unavailable|gateway time-?out",
-            "The registry itself fails; wait until it works again, or set a mirror.",
+            "The registry itself fails; set a mirror.",
         ),
         (
             r"no such host|server misbehaving|i/o timeout|connection refused|connection reset|no route to host"
             r"|network is unreachable|timeout|deadline exceeded|unexpected EOF",
-            "The node does not reach the registry; set a mirror, or open the way to it.",
+            "The node does not reach the registry; set a mirror on it.",
         ),
         (r"no space left", "The node's disk is full; free space on it."),
     )
@@ -252,7 +252,7 @@ def pod_cause(pod: ObservedPod) -> Cause | None:
         return Cause(Health.FAILED, sentence, "Delete the pod so that it is placed anew.", said)
     if pod.reason == "Preempting":
         sentence = f"{pod.name} had to make room for a pod that matters more to its node."
-        return Cause(Health.FAILED, sentence, "Add nodes, or give the pods a higher priority.", said)
+        return Cause(Health.FAILED, sentence, "Give the pods a higher priority.", said)
     if pod.reason == "DeadlineExceeded":
         sentence = f"{pod.name} ran for longer than it may."
         remedy = "Delete the pod, and take activeDeadlineSeconds out of its workload."
@@ -263,12 +263,17 @@ def pod_cause(pod: ObservedPod) -> Cause | None:
         return Cause(Health.FAILED, sentence, remedy, f"Node/{pod.node}: not in the cluster, held {pod.name}")
     if pod.reason in _SHUT_DOWN and pod.phase == "Failed":
         sentence = f"The node {pod.node} was shut down, and {pod.name} with it."
-        return Cause(Health.FAILED, sentence, "Start the node again, or delete the pod to move it.", said)
+        return Cause(Health.FAILED, sentence, "Start the node again.", said)
     if pod.reason in _GONE_NODE or (pod.node and pod.node_ready is False):
         sentence = f"The node {pod.node or 'of ' + pod.name} does not answer any more."
         if pod.node_ready is False:
             said = f"Node/{pod.node}: not ready, holds {pod.name}"
-        return Cause(Health.FAILED, sentence, "Repair the node, or delete the pod to move it.", said)
+        return Cause(
+            Health.FAILED,
+            sentence,
+            "Repair the node; if it does not come back, delete the pod by force.",
+            said,
+        )
     if pod.phase == "Failed" and pod.reason and not any(c.state == "terminated" for c in pod.containers):
         remedy = "Delete the pod so that it is placed anew; the evidence says what the node lacks."
         return Cause(Health.FAILED, f"The node refused {pod.name}.", remedy, said)

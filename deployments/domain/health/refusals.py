@@ -11,22 +11,22 @@ _REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (
             r"failed quota: [^:]+: must specify",
             "The namespace's quota wants limits that the pod does not have.",
-            "Set requests and limits in the profile, or let the namespace set defaults (LimitRange).",
+            "Set requests and limits in the profile.",
         ),
         (
             r"exceeded quota",
             "The namespace's quota has no room for these pods.",
-            "Raise the quota, or ask for less in the profile.",
+            "Raise the namespace's quota.",
         ),
         (
             r"violates PodSecurity",
             "The namespace's security level does not allow these pods.",
-            "Label the namespace for a level that allows them, or use another namespace.",
+            "Label the namespace for a level that allows them.",
         ),
         (
             r"(maximum|minimum) (cpu|memory|\S+) usage per|max limit to request ratio|LimitRange",
             "The namespace's limits per pod or container are not kept.",
-            "Ask for what its LimitRange allows, or change the LimitRange.",
+            "Ask in the profile for what its LimitRange allows.",
         ),
         (
             r"failed calling webhook",
@@ -36,12 +36,12 @@ _REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (
             r"admission webhook|ValidatingAdmissionPolicy",
             "A policy of the cluster refuses these pods.",
-            "Ask who keeps the policy that the evidence names, or change the profile to suit it.",
+            "Change the profile to suit the policy that the evidence names.",
         ),
         (
             r"serviceaccount .* not found",
             "The service account of the pods does not exist.",
-            "Create it, or install again.",
+            "Create it in the namespace.",
         ),
         (
             r"being terminated",
@@ -51,7 +51,7 @@ _REFUSALS: tuple[tuple[re.Pattern[str], str, str], ...] = tuple(
         (
             r"RuntimeClass .*not found",
             "The runtime class of the pods does not exist.",
-            "Make it, or leave the runtime class empty in the profile.",
+            "Name a runtime class in the profile that the cluster has.",
         ),
         (
             r"no PriorityClass",

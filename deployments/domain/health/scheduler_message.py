@@ -104,7 +104,7 @@ _OBSTACLES = (
         _words(r"Insufficient (nvidia\.com|amd\.com)/gpu"),
         "No node has enough free GPUs",
         "with too few free GPUs",
-        "Free a GPU, ask for fewer, or install the vendor's device plugin (GPU operator) on the nodes.",
+        "Free a GPU: the page of GPUs says who holds them.",
         never=(
             "No node offers that many GPUs",
             "Ask for fewer GPUs, or install the vendor's device plugin (GPU operator) on the nodes.",
@@ -114,8 +114,8 @@ _OBSTACLES = (
         _words(r"Insufficient (?P<what>memory|cpu|ephemeral-storage)"),
         "No node has enough free {what}",
         "with too little {what} free",
-        "Lower the requests in the profile or add nodes.",
-        never=("No node offers that much {what}", "Lower the requests in the profile or add larger nodes."),
+        "Lower the requests in the profile.",
+        never=("No node offers that much {what}", "Lower the requests in the profile."),
     ),
     _Obstacle(
         _words(r"Insufficient (?P<what>\S+)"),
@@ -147,14 +147,14 @@ _OBSTACLES = (
         _words(r"taint \{node\.kubernetes\.io/(?P<what>disk|memory|pid)-pressure"),
         "The nodes have run short of {what}",
         "short of {what}",
-        "Free what they lack, or add nodes.",
+        "Free on the nodes what they lack.",
         hides=True,
     ),
     _Obstacle(
         _words(r"untolerated taint|had taint"),
         "The nodes are reserved by taints that the pod does not tolerate",
         "with taints that it does not tolerate",
-        "Add the toleration in the profile, or fix the node if the taint says it is not ready.",
+        "Add the toleration in the profile.",
         hides=True,
     ),
     _Obstacle(
@@ -220,7 +220,7 @@ _OBSTACLES = (
         _words(r"persistentvolumeclaim \"?(?P<what>[^\" ]+)\"? not found"),
         "The claim {what} does not exist",
         "without the claim {what}",
-        "Create the claim in the namespace, or choose another storage in the profile.",
+        "Create the claim in the namespace.",
     ),
     _Obstacle(
         _words(r"persistentvolumeclaim .*is being deleted"),
@@ -244,7 +244,7 @@ _OBSTACLES = (
         _words(r"non-existent (persistentvolume|pv)"),
         "The volume behind the claim is gone",
         "without the volume",
-        "Restore the volume, or delete the claim and apply the last release again.",
+        "Delete the claim and apply the last release again: the model is pulled anew.",
     ),
     _Obstacle(
         _words(r"max volume count"),

@@ -92,8 +92,7 @@ def _progress(workload: ObservedWorkload, what: str, observed: ObservedStack) ->
 
 
 _RESTORE = (
-    "Restore the volume; or delete the claim and the pods that use it, apply the last release again, and "
-    "the model is pulled anew."
+    "Delete the claim and the pods that use it, then apply the last release again: the model is pulled anew."
 )
 
 
@@ -109,9 +108,7 @@ def claim_causes(observed: ObservedStack, now: datetime, installing: bool) -> li
         elif not claim.phase:
             health = Health.PROGRESSING if installing else Health.MISSING
             sentence = f"The claim {claim.name} is not there."
-            found.append(
-                Cause(health, sentence, "Create the claim, or change the storage.", f"{about}: not found")
-            )
+            found.append(Cause(health, sentence, "Create the claim in the namespace.", f"{about}: not found"))
         elif claim.phase == "Pending" and trouble:
             sentence = f"The claim {claim.name} gets no volume."
             remedy = "Check the storage class: its name, its provisioner and its quota."

@@ -117,7 +117,7 @@ def from_answer(
     if status == 401:
         return errors.CredentialRefused(
             "The cluster does not accept the stored credential (any more).",
-            remedy="Connect the cluster again with a valid kubeconfig.",
+            remedy=errors.REPLACE_CREDENTIAL,
             **words,
         )
     if status == 403:
@@ -163,7 +163,10 @@ def from_answer(
         return errors.ManifestRefused("The object is larger than the API server accepts.", **words)
     if status == 429:
         return errors.TooManyRequests(
-            "The cluster asks for patience: it gets too many requests.", retry_after=wait or 1.0, **words
+            "The cluster asks for patience: it gets too many requests.",
+            remedy="It is tried again; if this stays, ask whoever runs the cluster.",
+            retry_after=wait or 1.0,
+            **words,
         )
     if writing and (status in (400, 422) or (status == 500 and text.startswith(_MANIFEST_500))):
         return errors.ManifestRefused(_refusal(status, causes), causes=causes, **words)
@@ -333,7 +336,7 @@ def _tls(failure: ssl.SSLError, tried: str) -> errors.ClusterError:
             "The cluster does not accept the client certificate.",
             tried=tried,
             answered=reason.replace("_", " ").lower(),
-            remedy="Connect the cluster again with a valid kubeconfig.",
+            remedy=errors.REPLACE_CREDENTIAL,
         )
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"):
         return errors.ClusterUnreachable(

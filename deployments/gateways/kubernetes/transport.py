@@ -26,7 +26,7 @@ import urllib3.connectionpool
 import urllib3.exceptions
 from kubernetes.client.rest import RESTClientObject, RESTResponse
 
-from deployments.domain.errors import ClusterError, CredentialRefused, ServerFault
+from deployments.domain.errors import REPLACE_CREDENTIAL, ClusterError, CredentialRefused, ServerFault
 from deployments.gateways.kubernetes.addresses import resolve, server_host
 from deployments.gateways.kubernetes.credential import ClusterCredential
 from deployments.gateways.kubernetes.errors import from_failure
@@ -64,7 +64,7 @@ def tls_context(credential: ClusterCredential) -> ssl.SSLContext:
             raise CredentialRefused(
                 "The stored client certificate cannot be used.",
                 tried="load the client certificate",
-                remedy="Connect the cluster again with a valid kubeconfig.",
+                remedy=REPLACE_CREDENTIAL,
             ) from None
     return context
 
