@@ -95,6 +95,8 @@ class Writer:
         if not changes and not self._unjudged:
             return 0
         close_old_connections()
+        if not self._unjudged:
+            self._judged_at = time.monotonic()  # from now on something waits for it
         now = timezone.now()
         try:
             with transaction.atomic():
