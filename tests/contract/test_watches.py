@@ -270,6 +270,14 @@ def test_bookmarks(client: ClusterClient, namespace: str) -> None:
 
 
 @covers("watch")
+def test_events_come_without_bookmarks(client: ClusterClient, namespace: str) -> None:
+    """Kubernetes API server, k8s.io/apiserver, pkg/storage/cacher: bookmarks come of what it holds in memory;
+    events it does not. But for the one that ends a streamed list a quiet watch of them says nothing."""
+    watching = client.watch(EVENTS, namespace, timeout_seconds=4, initial_events=True)
+    assert [event.ends_initial for event in watching if event.type == "BOOKMARK"] == [True]
+
+
+@covers("watch")
 def test_a_streamed_list(client: ClusterClient, namespace: str) -> None:
     """Recorded transcript 12 (sendInitialEvents): ADDED for each, a marked BOOKMARK, then what changes."""
     client.apply(config_map(namespace, "one"))
