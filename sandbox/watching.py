@@ -22,6 +22,8 @@ from sandbox.store import Store
 Object = dict[str, Any]
 
 BOOKMARK_SECONDS = 60.0
+# An API server keeps no events in memory, and bookmarks come of what it keeps there alone.
+UNCACHED = frozenset({"Event"})
 # Bookmarks shortly before the end let the client resume without a list.
 LAST_BOOKMARKS = (2.0, 1.0)
 DEFAULT_SECONDS = (1800, 3600)
@@ -195,7 +197,7 @@ class Watch:
             stop()
 
     def _bookmark_times(self, begin: float, end: float) -> deque[float]:
-        if not self.options.bookmarks:
+        if not self.options.bookmarks or self.kind.kind in UNCACHED:
             return deque()
         seconds = end - begin
         times = {BOOKMARK_SECONDS * count for count in range(1, int(seconds // BOOKMARK_SECONDS) + 1)}

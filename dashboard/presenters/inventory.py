@@ -334,10 +334,12 @@ def unseen(cluster: Cluster, seen: Mapping[str, WatchState], kind: str) -> Unsee
         told = connection(cluster)
         return Unseen(said(told.sentence), said(told.remedy))
     state = seen.get(kind)
+    if state is not None and not state.cluster_wide:
+        # Of pods and events, those in the granted namespaces are listed all the same.
+        words = state.error or f"Pilothouse may not list {kind} objects in the whole cluster."
+        return Unseen(said(words), _("Have the cluster's admin apply deploy/rbac.yaml."))
     if state is None or (state.listed_at is None and not state.error):
         return Unseen(_("The cluster has not been asked yet."), "")
-    if state.error and state.listed_at is None and not state.cluster_wide:
-        return Unseen(said(state.error), _("Have the cluster's admin apply deploy/rbac.yaml."))
     if state.error:
         return Unseen(said(state.error), _("It is tried again; if this stays, ask whoever runs the cluster."))
     return None

@@ -134,6 +134,7 @@ def install(request: HttpRequest) -> HttpResponse:
         "profiles": profiles,
         "carried": carried,
         "may_write": bool(writers),
+        "may_install": bool(profile_selector.teams_that_may(who, Action.INSTALL)),
         "clusters": cluster_selector.cluster_list(who).exists(),
         "may_connect": who.admin,
     }

@@ -27,6 +27,7 @@ from deployments.observer.backlog import Backlog, Broken, Confirmed, Reached, Un
 from deployments.observer.backoff import Backoff
 from deployments.observer.intake import Intake
 from deployments.observer.leases import Held
+from deployments.observer.reading import EVENT
 from deployments.observer.scopes import NODE_EVENTS, Scope, everywhere, optional, wanted
 from deployments.observer.watcher import Server, Surroundings, Watch
 
@@ -283,7 +284,8 @@ class ClusterObserver(threading.Thread):
             if any(scope not in self._current for scope in needed or [NODE_EVENTS]):
                 return
             at = min(self._current[scope] for scope in needed or [NODE_EVENTS])
-            wide = everywhere(kind) not in self._forbidden
+            whole = {everywhere(kind), NODE_EVENTS} if kind is EVENT else {everywhere(kind)}
+            wide = whole.isdisjoint(self._forbidden)
             listed = kind in self._listed
             self._listed.discard(kind)
             version = self._versions.get(kind, "")

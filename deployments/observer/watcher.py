@@ -28,9 +28,10 @@ from deployments.observer.intake import Intake
 from deployments.observer.scopes import Scope
 
 WATCH_SECONDS = 240
-# A bookmark comes about once a minute (recorded transcript 12); after two of them have failed to come
-# the connection is taken for dead.
-SILENT_SECONDS = 130.0
+# A bookmark comes about once a minute (recorded transcript 12), but none of events, and none that is later
+# than where the watch began of a kind that nobody changes. So after this silence only a list tells whether
+# all is as it was or the connection is dead; well before what is known counts as old.
+SILENT_SECONDS = 90.0
 CONFIRM_EVERY = 5.0  # seconds; a busy watch does not confirm with each event
 # Whatever was missed on the way, however that was, is found after so long.
 LIST_AGAIN_AFTER = 3600.0
@@ -108,8 +109,11 @@ class Watch(threading.Thread):
                 self._version = ""
                 self._pause(self._pauses.failed())  # it may forget at once what it has just listed
             except WatchSilent:
-                log.info("cluster %s: %s: nothing was heard", self._around.cluster_id, self.scope)
-                self._doubt()
+                log.debug("cluster %s: %s: nothing was heard", self._around.cluster_id, self.scope)
+                if self._version:
+                    self._version = ""
+                else:
+                    self._doubt()
             except ClusterForbids as error:
                 if isinstance(error, RightMissing) and not self._denied:
                     # A server that has just started has yet to read its roles, and what may not be
@@ -140,9 +144,8 @@ class Watch(threading.Thread):
                 self._pause(self._around.backoff.failed())
 
     def _doubt(self) -> None:
-        """Going on from a version that the server has yet to reach stays silent for ever (recorded
-        transcript 08), and before an event that cannot be read nothing else is ever heard: the second time
-        in a row it is listed anew; a list that was to come as a stream then comes in pages."""
+        """Before an event that cannot be read nothing else is ever heard: the second time in a row it is
+        listed anew; a list that was to come as a stream then comes in pages."""
         self._in_vain += 1
         if self._in_vain > 1:
             if not self._version:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from deployments.domain.errors import ClusterError
 from deployments.gateways.kubernetes import ClusterClient, ClusterCredential, connect
 from deployments.ledger import vault
 from deployments.models import Cluster
@@ -19,6 +20,18 @@ _lock = threading.Lock()
 def credential_of(cluster: Cluster) -> ClusterCredential:
     """Raises :class:`Unreadable` where the key is gone."""
     return ClusterCredential.from_json(vault.unseal(cluster.credential))
+
+
+def require_known(cluster: Cluster, uid: str) -> None:
+    """Raises :class:`ClusterError` where the one that answers is not the one that was connected."""
+    if cluster.uid and cluster.uid != uid:
+        raise ClusterError(
+            "Another cluster answers at this address than the one that was connected.",
+            tried="compare the uid of namespace kube-system",
+            answered=f"{uid}, known is {cluster.uid}",
+            remedy="If the cluster was rebuilt, remove it here and connect it anew.",
+            retryable=False,
+        )
 
 
 def client_for(cluster: Cluster) -> ClusterClient:

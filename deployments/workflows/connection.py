@@ -10,7 +10,7 @@ from deployments.domain.rights import HELPFUL_RIGHTS, RIGHTS
 from deployments.gateways.kubernetes import Decision
 from deployments.ledger.announce import announce
 from deployments.models import Cluster
-from deployments.workflows.access import client_for
+from deployments.workflows.access import client_for, require_known
 from deployments.workflows.engine import Done, Run
 
 OLDEST_SUPPORTED = 29
@@ -45,16 +45,11 @@ def identify(run: Run) -> Done:
     except PilothouseError as error:
         _remember(cluster, error)
         raise
-    if cluster.uid and cluster.uid != uid:
-        other = ClusterError(
-            "Another cluster answers at this address than the one that was connected.",
-            tried="compare the uid of namespace kube-system",
-            answered=f"{uid}, known is {cluster.uid}",
-            remedy="If the cluster was rebuilt, remove it here and connect it anew.",
-            retryable=False,
-        )
+    try:
+        require_known(cluster, uid)
+    except ClusterError as other:
         _remember(cluster, other)
-        raise other
+        raise
     if not cluster.uid:
         _save(cluster, uid=uid)
     return Done("it is the cluster that was connected" if cluster.uid else f"uid {uid}")

@@ -20,7 +20,7 @@ from deployments.domain.states import OperationState
 from deployments.gateways.kubernetes import ClusterClient, ObjectRef
 from deployments.gateways.kubernetes.applyset import read_parent
 from deployments.models import Deployment, Operation, Release
-from deployments.workflows.access import client_for
+from deployments.workflows.access import client_for, require_known
 from deployments.workflows.applying import apply_all, prune
 from deployments.workflows.approval import require_agreed
 from deployments.workflows.chat import generated_token
@@ -37,6 +37,7 @@ ENDPOINTS_TIMEOUT = 60
 
 def preflight(run: Run) -> Done:
     """Ask the API server once more, right before the apply, and stop at anything that cannot work."""
+    _require_known(run)
     if not asks_for_more(run):
         return Done("it takes less than before, so there is nothing to check")
     return gate(run, _client(run), stack_of(run), create_namespace=_makes_namespace(run))
@@ -47,6 +48,7 @@ def apply(run: Run) -> Done:
     client, deployment, release = _client(run), run.deployment, release_of(run)
     stack = stack_of(run)
     require_agreed(run)
+    _require_known(run)  # an approval may have taken days
     read_parent(client, stack.apply_set)  # refuses another's before anything is written
     began = time.monotonic()
     applied = apply_all(run, client, stack)
@@ -182,6 +184,12 @@ def check(run: Run) -> Done | Wait:
 
 def _client(run: Run) -> ClusterClient:
     return client_for(run.cluster)
+
+
+def _require_known(run: Run) -> None:
+    """What is meant for one cluster is not applied to another that took its address since the observer looked."""
+    if run.cluster.uid:
+        require_known(run.cluster, _client(run).cluster_uid())
 
 
 def _makes_namespace(run: Run) -> bool:

@@ -131,6 +131,9 @@ def _ask(client: ClusterClient, cluster: Cluster, state: GpuSampling, now: datet
         sources = metrics_sources.look(client, cluster.pk, now)
     outcome = _from_prometheus(client, cluster, sources) or _from_exporters(client, cluster, sources)
     outcome.looked = looked
+    if not looked and outcome.no_data is NoData.NO_EXPORTER and state.no_data == NoData.MAY_NOT_LIST:
+        # What the last look was refused is still not known.
+        outcome.no_data, outcome.answered = NoData.MAY_NOT_LIST, state.answered
     if outcome.no_data in (NoData.EMPTY, NoData.NO_EXPORTER) and _no_gpus(cluster.pk):
         outcome.no_data = NoData.NO_GPUS
     return outcome

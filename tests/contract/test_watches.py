@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,14 +13,41 @@ from kubernetes.dynamic import DynamicClient
 
 from deployments.domain import errors
 from deployments.gateways.kubernetes import ClusterClient, ResourceKind, WatchEvent
-from deployments.observer.reading import CLAIM, EVENT, INGRESS, NODE, POD, STATEFUL_SET, STORAGE_CLASS
-from deployments.observer.scopes import NODE_EVENTS
+from deployments.observer.reading import (
+    CLAIM,
+    DEPLOYMENT_LABEL,
+    EVENT,
+    INGRESS,
+    NODE,
+    POD,
+    STATEFUL_SET,
+    STORAGE_CLASS,
+)
+from deployments.observer.scopes import NODE_EVENTS, everywhere
 from tests.contract.conftest import Raw
-from tests.contract.support import CONFIG_MAPS, EVENTS, config_map, covers, ref
+from tests.contract.support import CONFIG_MAPS, EVENTS, config_map, covers, ref, wait_for
+
+Make = Callable[..., ClusterClient]
 
 
 def state(client: ClusterClient, namespace: str) -> str:
     return list(client.list_pages(CONFIG_MAPS, namespace))[-1].resource_version
+
+
+def grant(client: ClusterClient, namespace: str, verbs: list[str]) -> None:
+    """The account "nobody" may do that with the ConfigMaps of the namespace, and nothing else."""
+    rbac, meta = "rbac.authorization.k8s.io", {"name": "watcher", "namespace": namespace}
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": verbs}]
+    client.apply({"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": rules})
+    client.apply(
+        {
+            "apiVersion": f"{rbac}/v1",
+            "kind": "RoleBinding",
+            "metadata": meta,
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "watcher"},
+            "subjects": [{"kind": "ServiceAccount", "name": "nobody", "namespace": namespace}],
+        }
+    )
 
 
 def told(events: list[WatchEvent]) -> list[tuple[str, str]]:
@@ -93,6 +121,107 @@ def test_a_selector_makes_additions_and_deletions(client: ClusterClient, namespa
 
 
 @covers("watch")
+def test_what_comes_back_to_a_selector_is_later_than_its_leaving(
+    client: ClusterClient, namespace: str
+) -> None:
+    """Recorded transcript 12, with the observer's selector: DELETED when the label goes, under the version of
+    that change; ADDED with the same uid under a later one when it comes back; what is deleted while it is
+    without the label is not told."""
+    bare, labelled = {"other": "x"}, {DEPLOYMENT_LABEL: "d"}
+    client.apply(config_map(namespace, "b", labelled))
+    start = state(client, namespace)
+    left = client.apply(config_map(namespace, "b", bare))
+    back = client.apply(config_map(namespace, "b", labelled))
+    client.apply(config_map(namespace, "b", bare))
+    client.delete(ref(config_map(namespace, "b")))
+    events = [
+        event
+        for event in client.watch(
+            CONFIG_MAPS, namespace, start, label_selector=DEPLOYMENT_LABEL, timeout_seconds=1
+        )
+        if event.type != "BOOKMARK"
+    ]
+    assert [event.type for event in events] == ["DELETED", "ADDED", "DELETED"]
+    assert {event.object["metadata"]["uid"] for event in events} == {left["metadata"]["uid"]}
+    versions = [event.resource_version for event in events[:2]]
+    assert versions == [left["metadata"]["resourceVersion"], back["metadata"]["resourceVersion"]]
+
+
+@covers("watch", "delete")
+def test_a_deletion_has_a_version_of_its_own(client: ClusterClient, raw: Raw, namespace: str) -> None:
+    """Recorded transcript 12: DELETED carries a version later than any that its object ever had, whether it
+    went at once, by its last finalizer or with many others; what then takes its name has another uid."""
+    waiting = config_map(namespace, "waits")
+    waiting["metadata"]["finalizers"] = ["contract.pilothouse.io/wait"]
+    objects = [
+        config_map(namespace, "goes", {"all": "yes"}),
+        config_map(namespace, "too", {"all": "yes"}),
+        waiting,
+    ]
+    for obj in objects:
+        client.apply(obj)
+    start = state(client, namespace)
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    assert raw("DELETE", f"{path}?labelSelector=all%3Dyes")[0] == 200
+    client.delete(ref(waiting))
+    merge = "application/merge-patch+json"
+    assert raw("PATCH", f"{path}/waits", {"metadata": {"finalizers": None}}, Content_Type=merge)[0] == 200
+    client.apply(config_map(namespace, "goes"))
+    events = [
+        event
+        for event in client.watch(CONFIG_MAPS, namespace, start, timeout_seconds=1)
+        if event.type != "BOOKMARK"
+    ]
+    deleted = {event.object["metadata"]["uid"]: event for event in events if event.type == "DELETED"}
+    assert len(deleted) == 3 and all(int(one.resource_version) > int(start) for one in deleted.values())
+    last: dict[str, int] = {}
+    for event in events:
+        uid, version = event.object["metadata"]["uid"], int(event.resource_version)
+        assert event.object["metadata"]["resourceVersion"] == event.resource_version
+        assert version > last.get(uid, 0)
+        last[uid] = version
+    assert [event.type for event in events if event.object["metadata"]["uid"] not in deleted] == ["ADDED"]
+
+
+@covers("watch")
+def test_watching_without_the_right(
+    client: ClusterClient, make_client: Make, account_token: tuple[str, str], namespace: str
+) -> None:
+    """Recorded transcript 05: a watch is refused with the right that is missing, as a list is; "watch" is a
+    right of its own, which a streamed list is content with; a right in one namespace says nothing of another
+    nor of all."""
+    account = make_client(token=account_token[1])
+    grant(client, namespace, ["list"])
+    wait_for(
+        "the role to count", lambda: account.allowed("list", "", "configmaps", namespace=namespace).allowed
+    )
+    for initial in (False, True):
+        with pytest.raises(errors.RightMissing) as caught:
+            list(account.watch(CONFIG_MAPS, namespace, timeout_seconds=1, initial_events=initial))
+        assert (caught.value.status, caught.value.answered) == (
+            403,
+            f'configmaps is forbidden: User "{account_token[0]}" cannot watch resource "configmaps" '
+            f'in API group "" in the namespace "{namespace}"',
+        )
+    grant(client, namespace, ["watch"])
+    wait_for(
+        "the role to count", lambda: account.allowed("watch", "", "configmaps", namespace=namespace).allowed
+    )
+    assert next(
+        event.ends_initial
+        for event in account.watch(CONFIG_MAPS, namespace, timeout_seconds=5, initial_events=True)
+        if event.type == "BOOKMARK"
+    )
+    for elsewhere, words in (
+        (None, "at the cluster scope"),
+        ("kube-system", 'in the namespace "kube-system"'),
+    ):
+        with pytest.raises(errors.RightMissing) as caught:
+            list(account.watch(CONFIG_MAPS, elsewhere, timeout_seconds=1, initial_events=True))
+        assert caught.value.answered.endswith(words)
+
+
+@covers("watch")
 def test_a_field_selector(client: ClusterClient, namespace: str) -> None:
     """Recorded transcript 12 (field selector metadata.name)."""
     start = state(client, namespace)
@@ -141,6 +270,14 @@ def test_bookmarks(client: ClusterClient, namespace: str) -> None:
 
 
 @covers("watch")
+def test_events_come_without_bookmarks(client: ClusterClient, namespace: str) -> None:
+    """Kubernetes API server, k8s.io/apiserver, pkg/storage/cacher: bookmarks come of what it holds in memory;
+    events it does not. But for the one that ends a streamed list a quiet watch of them says nothing."""
+    watching = client.watch(EVENTS, namespace, timeout_seconds=4, initial_events=True)
+    assert [event.ends_initial for event in watching if event.type == "BOOKMARK"] == [True]
+
+
+@covers("watch")
 def test_a_streamed_list(client: ClusterClient, namespace: str) -> None:
     """Recorded transcript 12 (sendInitialEvents): ADDED for each, a marked BOOKMARK, then what changes."""
     client.apply(config_map(namespace, "one"))
@@ -182,6 +319,30 @@ def test_what_the_observer_watches_streams_its_list(client: ClusterClient, kind:
     listed = {item["metadata"]["uid"] for page in client.list_pages(kind) for item in page.items}
     # What others do meanwhile may differ; what was there before must not.
     assert event.resource_version.isdecimal() and len(streamed ^ listed) <= 5
+
+
+@covers("watch")
+def test_warnings_alone(client: ClusterClient, namespace: str) -> None:
+    """Kubernetes API concepts, "Field selectors" of events, with != as the observer has it: type."""
+    for name, kind in (("said", "Normal"), ("warned", "Warning")):
+        client.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Event",
+                "metadata": {"name": name, "namespace": namespace},
+                "involvedObject": {"kind": "ConfigMap", "namespace": namespace, "name": "c"},
+                "reason": "Tried",
+                "type": kind,
+            }
+        )
+    selector, found = everywhere(EVENT).field_selector, set()
+    for event in client.watch(EVENT, field_selector=selector, timeout_seconds=20, initial_events=True):
+        if event.ends_initial:
+            break
+        assert event.object["type"] != "Normal"
+        if event.object["metadata"]["namespace"] == namespace:
+            found.add(event.object["metadata"]["name"])
+    assert found == {"warned"}
 
 
 @covers("watch")

@@ -105,6 +105,17 @@ def test_a_stack_is_installed_checked_and_removed_without_a_trace(
     assert first_broken() is None
 
 
+def test_nothing_is_applied_to_another_cluster_at_the_same_address(
+    owner: Actor, team: Team, cluster: Cluster, world: RunningSandbox
+) -> None:
+    """The observer may not have met it yet."""
+    Cluster.objects.filter(pk=cluster.pk).update(uid="of-the-one-before")
+    operation = work_off(begin(owner, team, cluster, StackSpec(), "elsewhere"))
+    assert operation.state == OperationState.FAILED and not operation.failure_retryable
+    assert "Another cluster answers at this address" in operation.failure
+    assert "elsewhere" not in names(world, "/api/v1/namespaces")
+
+
 def test_what_pilothouse_did_not_make_stays(
     owner: Actor, team: Team, cluster: Cluster, world: RunningSandbox
 ) -> None:

@@ -110,6 +110,7 @@ def test_without_the_right_to_list_everywhere_the_namespaces_are_watched(
         strict.request("POST", f"/api/v1/namespaces/{space}/pods", pod("p", space, deployment.uid))
         wait_for(lambda: ObservedObject.objects.filter(kind="Pod", name="p").exists())
         wait_for(lambda: WatchState.objects.filter(confirmed_at__isnull=False).count() == 5)
+        assert not WatchState.objects.get(cluster=cluster, kind="Event").cluster_wide
         assert not Cluster.objects.get(pk=cluster.pk).last_error
 
 

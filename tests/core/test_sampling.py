@@ -332,6 +332,9 @@ def test_a_credential_without_the_rights_is_told_which(cluster: Cluster, shared:
     _, known = round_of(cluster)
     assert known.why is not None and known.why.reason is NoData.MAY_NOT_LIST
     assert "resources: [pods], verbs: [list]" in known.why.remedy and "limited" in known.why.answered
+    assert sample(cluster.pk, timezone.now() + timedelta(seconds=15)), "which does not look again"
+    state = GpuSampling.objects.get(cluster=cluster)
+    assert state.no_data == NoData.MAY_NOT_LIST and "limited" in state.answered
     rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}
     api, base = "rbac.authorization.k8s.io/v1", "/apis/rbac.authorization.k8s.io/v1"
     role = {"apiVersion": api, "kind": "ClusterRole", "metadata": {"name": "looks"}, "rules": [rule]}

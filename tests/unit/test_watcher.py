@@ -6,11 +6,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from deployments.domain.errors import ClusterError, Expired, RightMissing, ServerFault, WatchBroken
+from deployments.domain.errors import (
+    ClusterError,
+    Expired,
+    RightMissing,
+    ServerFault,
+    WatchBroken,
+    WatchSilent,
+)
+from deployments.domain.health.assess import STALE_AFTER
 from deployments.gateways.kubernetes import Page, WatchEvent
 from deployments.observer import watcher
 from deployments.observer.backlog import Backlog, Upsert
@@ -131,6 +140,23 @@ def test_a_server_that_is_away_or_busy_is_gone_on_with_from_where_it_was() -> No
     with scripted.running():
         until(lambda: len(scripted.watched) == 8)
     assert scripted.lists == 1 and set(scripted.watched[1:]) == {"7"}
+
+
+def test_what_says_nothing_is_listed_anew_before_what_is_known_of_it_is_old() -> None:
+    """Of events and of what nobody changes no bookmark comes; a list tells that nothing changed."""
+    scripted = Scripted([WatchSilent("nothing")], [WatchSilent("nothing")], [HOLD])
+    with scripted.running():
+        until(lambda: len(scripted.watched) == 3)
+    assert scripted.lists == 3 and scripted.confirmed == [("5", True)] * 3
+    assert not scripted.told
+    assert timedelta(seconds=watcher.SILENT_SECONDS) < STALE_AFTER / 1.5
+
+
+def test_a_streamed_list_that_says_nothing_twice_comes_in_pages() -> None:
+    scripted = Scripted([WatchSilent("nothing")], [WatchSilent("nothing")], [HOLD], streams=True)
+    with scripted.running():
+        until(lambda: scripted.lists == 1)
+    assert not scripted.server.streams_lists
 
 
 def test_a_version_that_is_forgotten_at_once_is_not_asked_for_without_a_pause() -> None:

@@ -466,3 +466,17 @@ def test_a_missing_model_says_why_its_last_pull_failed_and_what_comes_before_ano
     rows.operation(row, OperationKind.PULL, OperationState.SUCCEEDED)
     page = html(signed_in, f"/deployments/{row.pk}/")
     assert full["failure"] not in page and PULL_AGAIN in page
+
+
+def test_a_stack_that_was_stopped_is_not_said_to_be_unseen(signed_in: Client, team: Team) -> None:
+    row = rows.deployment(
+        rows.revision(team),
+        rows.cluster("fra"),
+        health=Health.STOPPED,
+        health_sentence="The stack is stopped: no server is wanted.",
+        health_remedy="Scale it up to use it.",
+        observed_at=timezone.now(),
+    )
+    page = html(signed_in, f"/deployments/{row.pk}/")
+    assert "The stack is stopped" in page and "Scale it up to use it." in page
+    assert "Nothing has been seen yet." not in page

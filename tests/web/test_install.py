@@ -177,3 +177,9 @@ def test_who_may_not_see_it_gets_404_and_a_viewer_cannot_ask(client: Client, wor
     client.force_login(make.make_user())
     assert ask_place(client, world).status_code == 404
     assert client.get(address("install_review", world["query"])).status_code == 404
+
+
+def test_a_viewer_is_told_which_role_it_takes(client: Client, world):
+    client.force_login(make.make_member(world["team"], Role.VIEWER))
+    page = client.get(reverse("install")).content.decode()
+    assert "Installing needs the role operator." in page and "has no profile yet" not in page

@@ -152,6 +152,18 @@ def test_where_nodes_may_not_be_listed_the_page_says_so(signed_in: Client, clust
     assert "deploy/rbac.yaml" in page
 
 
+@pytest.mark.parametrize("listed", [False, True])
+def test_where_events_may_be_listed_by_namespace_alone_the_page_says_so(
+    signed_in: Client, cluster: Cluster, listed: bool
+) -> None:
+    """Before anything is installed in such a namespace, and after."""
+    at = timezone.now() if listed else None
+    watch(cluster, "Event", listed_at=at, confirmed_at=at, cluster_wide=False)
+    page = html(signed_in, f"/clusters/{cluster.pk}/events/")
+    assert "Pilothouse may not list Event objects in the whole cluster." in page
+    assert "deploy/rbac.yaml" in page and "has not been asked yet" not in page
+
+
 def test_out_of_reach_every_page_says_why_and_what_to_do_and_claims_nothing_of_now(
     signed_in: Client, cluster: Cluster
 ) -> None:

@@ -89,6 +89,8 @@ def probe_causes(
     """What keeps a pod from serving, where it is a probe: that says so in an event again and again."""
     if pod.ready or pod.deleting or pod.phase != "Running":
         return []
+    if pod.node_lost:
+        return []  # nobody probes there any more: what was said was said before
     said = [
         event
         for event in events

@@ -50,8 +50,8 @@ class StreamCalls:
 
         Raises :class:`Expired` where the version is too old: list again. Raises
         :class:`WatchSilent` where nothing came for ``silent_seconds`` (bookmarks come about once a
-        minute; a few kinds have none), :class:`ClusterUnreachable` for a connection that broke,
-        :class:`WatchBroken` for lines that are no events.
+        minute; of events, and of what nobody changes, none), :class:`ClusterUnreachable` for a
+        connection that broke, :class:`WatchBroken` for lines that are no events.
         """
         tried = f"watch {kind.kind} objects{f' in {namespace}' if namespace else ''}"
         query = {
