@@ -147,6 +147,21 @@ def test_what_comes_of_going_on_is_said_of_what_was_found(
     assert comes in page and "Without room the pods wait, and say for what." in page
 
 
+def test_a_check_that_could_not_be_made_says_what_answered_apart(
+    client: Client, world: dict[str, Any]
+) -> None:
+    query = asked(client, world)
+    Operation.objects.filter(kind=OperationKind.PREFLIGHT).update(
+        state=OperationState.FAILED,
+        failure="The cluster's API server failed to answer.",
+        failure_answered="unable to handle the request",
+        failure_remedy="If this stays, ask whoever runs the cluster.",
+    )
+    page = client.get(reverse("install_preflight", query=query)).content.decode()
+    assert "failed to answer. If this stays, ask" in page
+    assert '<span class="mono">unable to handle the request</span>' in page
+
+
 def test_nobody_goes_on_past_what_room_does_not_mend(client: Client, world: dict[str, Any]) -> None:
     query = asked(client, world, NO_ROOM, TAKEN)
     assert "Go on anyway" not in client.get(reverse("install_preflight", query=query)).content.decode()
