@@ -91,6 +91,13 @@ def test_a_node_that_offers_none_of_its_gpus_is_not_called_full(signed_in: Clien
     assert "1 node offers none of its GPUs" in page and "full" not in page.partition('id="room"')[2][:3000]
 
 
+def test_how_long_is_no_who_in_chinese(signed_in: Client, cluster: Cluster) -> None:
+    device = gpu_rows.device(cluster, "fra-1", 0)
+    gpu_rows.series([device], lambda ago: 81.0)
+    page = html(signed_in, f"/gpus/{device.pk}/", **{"Accept-Language": "zh-CN"})
+    assert ">时长</th>" in page and ">占用者</th>" not in page
+
+
 def test_a_sum_over_some_devices_says_of_how_many_it_is(signed_in: Client, cluster: Cluster) -> None:
     gpu_rows.device(cluster, "fra-1", 0, utilisation=81.0, power=300.0)
     assert "They draw 0.3 kW." in html(signed_in, "/gpus/")
