@@ -80,12 +80,12 @@ class PlaceForm(forms.Form):
 
 
 class ReviewForm(forms.Form):
-    """The last step. ``anyway`` is shown where the preflight found no room."""
+    """The last step. ``anyway`` is shown where somebody may go on past what the preflight found."""
 
     anyway = forms.BooleanField(
         label=_("Install anyway"),
         required=False,
-        help_text=_("The pods wait, and say for what. That you chose this is kept in the audit."),
+        help_text=_("That you chose this is kept in the audit."),
     )
 
     reason = forms.CharField(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -13,9 +14,9 @@ from dashboard.presenters.numbers import NBSP, cannot_tell, memory, percent, sca
 from dashboard.presenters.parts import Column, Fact
 from dashboard.presenters.states import HEALTH, Look, Words
 from dashboard.presenters.times import exact, machine
-from deployments.domain.gpus import Gone, SourceKind
+from deployments.domain.gpus import STALE_AFTER, Gone, SourceKind
 from deployments.domain.states import Health
-from deployments.models import GpuDevice
+from deployments.models import GpuDevice, MetricsSource
 from deployments.selectors.gpu_nodes import NodeGpus
 from deployments.selectors.gpus import ClusterGpus, GpuRow, GpuTotals, Use
 from deployments.selectors.placements import Placement
@@ -100,12 +101,14 @@ class RoomNode:
 @dataclass(frozen=True)
 class Room:
     """What nodes have free, most first. ``more`` nodes with free ones are not shown, ``full`` ones have
-    none, ``blind`` ones cannot tell. ``closed`` nodes take no pods, with ``shut`` free ones."""
+    none, ``blind`` ones cannot tell. ``broken`` nodes offer none of the GPUs they have. ``closed`` nodes take
+    no pods, with ``shut`` free ones."""
 
     nodes: list[RoomNode]
     sentence: str
     more: int
     full: int
+    broken: int
     blind: int
     closed: int
     shut: int
@@ -207,17 +210,23 @@ def headline_gone(totals: GpuTotals) -> str:
 
 
 def summary(totals: GpuTotals) -> str:
-    """How busy they are together, and what is wrong with some."""
-    told = []
+    """How busy they are together, of how many that is known, and what is wrong with some."""
+    told, fresh = [], totals.devices - totals.stale
     if totals.utilisation is not None:
-        told.append(_("Busy %(n)s on average.") % {"n": percent(totals.utilisation)})
+        words = _("Busy %(n)s on average.")
+        if totals.measured < fresh:
+            words = _("Busy %(n)s on average (%(told)s of %(all)s tell it).")
+        told.append(words % {"n": percent(totals.utilisation), "told": totals.measured, "all": fresh})
     if totals.memory_used is not None and totals.memory_total:
         told.append(
             _("%(used)s of %(total)s memory in use.")
             % {"used": memory(totals.memory_used), "total": memory(totals.memory_total)}
         )
     if totals.power is not None:
-        told.append(_("They draw %(n)s kW.") % {"n": f"{totals.power / 1000:.1f}"})
+        words = _("They draw %(n)s kW.")
+        if totals.powered < fresh:
+            words = _("They draw %(n)s kW (%(told)s of %(all)s tell it).")
+        told.append(words % {"n": f"{totals.power / 1000:.1f}", "told": totals.powered, "all": fresh})
     if totals.errors:
         told.append(
             ngettext("%(n)s reports an error.", "%(n)s report errors.", totals.errors) % {"n": totals.errors}
@@ -228,6 +237,25 @@ def summary(totals: GpuTotals) -> str:
             % {"n": totals.stale}
         )
     return " ".join(told)
+
+
+class SourceState(NamedTuple):
+    """How something that measures GPUs does, in a word."""
+
+    css: str
+    icon: str
+    word: str
+
+
+def source_state(row: MetricsSource, now: datetime) -> SourceState:
+    """Whether it is there, and gives what it is asked for."""
+    if not row.detail.get("there"):
+        return SourceState("unknown", "unknown", _("No longer there"))
+    if row.error:
+        return SourceState("warn", "degraded", _("Gives nothing"))
+    if row.chosen and (row.sampled_at is None or now - row.sampled_at > STALE_AFTER):
+        return SourceState("warn", "degraded", _("Gives nothing new"))
+    return SourceState("healthy", "healthy", _("Answers"))
 
 
 def reasons(clusters: Sequence[ClusterGpus]) -> list[Reason]:
@@ -301,6 +329,7 @@ def room(nodes: Sequence[NodeGpus], most: int) -> Room:
         (node for node in told if node.free),
         key=lambda node: (-(node.free or 0), node.cluster_id, node.node),
     )
+    broken = sum(node.unhealthy > 0 and not node.allocatable for node in told)
     sentence = ""
     if open_:
         sentence = _("Largest free block: %(n)s on %(node)s.") % {"n": open_[0].free, "node": open_[0].node}
@@ -310,7 +339,8 @@ def room(nodes: Sequence[NodeGpus], most: int) -> Room:
         nodes=[_room_node(node) for node in open_[:most]],
         sentence=sentence,
         more=max(0, len(open_) - most),
-        full=len(told) - len(open_),
+        full=len(told) - len(open_) - broken,
+        broken=broken,
         blind=sum(node.free is None for node in nodes),
         closed=len(closed),
         shut=sum(node.free or 0 for node in closed),

@@ -395,6 +395,7 @@ def containers(item: ObservedObject) -> list[dict[str, Any]]:
     """Each container with its state, how its last run ended, what it asks for and how it is set up;
     those that run before the others first."""
     data = item.data
+    heard = not stack.node_is_silent(data)
     setups = {setup.get("name", ""): setup for setup in data.get("setups", [])}
     specs = {spec.get("name", ""): spec for spec in data.get("containers", [])}
     statuses = {status.get("name", ""): status for status in _statuses(data)}
@@ -404,7 +405,7 @@ def containers(item: ObservedObject) -> list[dict[str, Any]]:
     for name in names:
         setup, status = setups.get(name) or specs.get(name, {}), statuses.get(name, {})
         init = bool(setup.get("init")) or name in before
-        shown = stack.container(status, init=init)
+        shown = stack.container(status, init=init, heard=heard)
         found.append(
             {
                 **shown,
@@ -415,7 +416,7 @@ def containers(item: ObservedObject) -> list[dict[str, Any]]:
                 else _("runs before the others")
                 if init
                 else "",
-                "ready": bool(status.get("ready")),
+                "ready": bool(status.get("ready")) and heard,
                 "restarts": status.get("restartCount", 0),
                 "message": _message(status),
                 "ended": _ended(status),

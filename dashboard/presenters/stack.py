@@ -140,7 +140,8 @@ def pod(row: ObservedObject) -> dict[str, Any]:
     data = row.data
     conditions = {item.get("type"): item for item in data.get("conditions", [])}
     statuses = data.get("containerStatuses", [])
-    css, icon, word, note = _pod_state(data, conditions)
+    heard = not node_is_silent(data)
+    css, icon, word, note = _pod_state(data, conditions, heard)
     return {
         "name": row.name,
         "component": COMPONENTS.get(data.get("labels", {}).get(COMPONENT, ""), ""),
@@ -148,19 +149,35 @@ def pod(row: ObservedObject) -> dict[str, Any]:
         "icon": icon,
         "word": word,
         "note": note,
-        "ready": sum(1 for item in statuses if item.get("ready")),
+        "ready": sum(1 for item in statuses if item.get("ready") and heard),
         "containers_all": len(data.get("containers", [])) or len(statuses),
         "restarts": sum(item.get("restartCount", 0) for item in statuses),
         "node": data.get("node", ""),
         "created": moment(data.get("createdAt")),
         "containers": [
-            *(container(item, init=True) for item in data.get("initContainerStatuses", [])),
-            *(container(item, init=False) for item in statuses),
+            *(container(item, init=True, heard=heard) for item in data.get("initContainerStatuses", [])),
+            *(container(item, init=False, heard=heard) for item in statuses),
         ],
     }
 
 
-def _pod_state(data: dict[str, Any], conditions: dict[Any, Any]) -> tuple[str, str, Words, str]:
+def node_is_silent(data: dict[str, Any]) -> bool:
+    """Whether what the pod says of its containers is old: where a kubelet falls silent, the control plane
+    takes the pod's readiness away and leaves the containers as they were last told."""
+    ready: dict[str, str] = next(
+        (item for item in data.get("conditions", []) if item.get("type") == "Ready"), {}
+    )
+    told = data.get("containerStatuses", [])
+    return (
+        data.get("phase") == "Running"
+        and bool(told)
+        and all(item.get("ready") for item in told)
+        and ready.get("status", "True") != "True"
+        and ready.get("reason") != "ReadinessGatesNotReady"
+    )
+
+
+def _pod_state(data: dict[str, Any], conditions: dict[Any, Any], heard: bool) -> tuple[str, str, Words, str]:
     """(class, icon, word, the cluster's own words)."""
     if data.get("deletedAt"):
         return "progressing", "progressing", _("Ending"), ""
@@ -176,6 +193,8 @@ def _pod_state(data: dict[str, Any], conditions: dict[Any, Any]) -> tuple[str, s
     if phase == "Running":
         if conditions.get("Ready", {}).get("status") == "True":
             return "healthy", "healthy", _("Running"), ""
+        if not heard:
+            return "unknown", "unknown", _("Node does not answer"), ""
         why = conditions.get("Ready", {}).get("message", "")
         return "progressing", "progressing", _("Not ready yet"), why
     placed = conditions.get("PodScheduled", {})
@@ -186,8 +205,8 @@ def _pod_state(data: dict[str, Any], conditions: dict[Any, Any]) -> tuple[str, s
     return "unknown", "unknown", phase or _("Unknown"), ""
 
 
-def container(item: dict[str, Any], *, init: bool) -> dict[str, Any]:
-    """A container with what it does, and how its last run ended."""
+def container(item: dict[str, Any], *, init: bool, heard: bool = True) -> dict[str, Any]:
+    """A container with what it does, and how its last run ended; without ``heard`` as it was last told."""
     state: dict[str, dict[str, Any]] = item.get("state", {})
     name, said = next(iter(state.items()), ("", {}))
     code = said.get("exitCode")
@@ -195,6 +214,8 @@ def container(item: dict[str, Any], *, init: bool) -> dict[str, Any]:
         css, icon, word = "healthy", "healthy", _("Running")
         if not item.get("ready"):
             css, icon, word = "progressing", "progressing", _("Running, not ready")
+        if not heard:
+            css, icon, word = "unknown", "unknown", _("Running when last heard of")
     elif name == "terminated":
         good = code == 0
         css, icon = ("healthy", "healthy") if good else ("failed", "failed")
@@ -220,7 +241,7 @@ def container(item: dict[str, Any], *, init: bool) -> dict[str, Any]:
         "css": css,
         "icon": icon,
         "word": word,
-        "since": moment(said.get("startedAt")) if name == "running" else None,
+        "since": moment(said.get("startedAt")) if name == "running" and heard else None,
         "note": " ".join(text for text in (said.get("message", ""), ended) if text),
         "ended": bool(last),
     }

@@ -311,7 +311,7 @@ def review(request: HttpRequest) -> HttpResponse:
     operation = _asked(request, draft, "diff", OperationKind.DIFF)
     values = _review(request, draft, operation)
     values |= {"form": form, "refused": refused, "before": before}
-    values |= {"blocked": blocked and not may_go_on, "may_go_on": may_go_on}
+    values |= {"blocked": blocked and not may_go_on, "may_go_on": may_go_on, "comes_of": found["comes_of"]}
     wrong = request.method == "POST"
     status = 409 if isinstance(refused, Conflict) else 422 if wrong else 200
     return page_or_region(request, "install/review.html", "install/review_live.html", values, status=status)

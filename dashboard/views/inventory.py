@@ -7,11 +7,13 @@ from typing import Any
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.urls import path, reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 
 from dashboard.access import actor
+from dashboard.presenters import gpus as gpu_words
 from dashboard.presenters import inventory as words
 from dashboard.presenters import stack
 from dashboard.presenters.parts import Link, ordering
@@ -115,7 +117,10 @@ def classes(request: HttpRequest, pk: int) -> HttpResponse:
     kinds = ("StorageClass", "IngressClass", "Ingress", "Pod")
     values |= {
         "found": found,
-        "sources": gpu_selector.sources(actor(request), pk),
+        "sources": [
+            (row, gpu_words.source_state(row, timezone.now()))
+            for row in gpu_selector.sources(actor(request), pk)
+        ],
         "missing": {kind: words.unseen(values["cluster"], found.seen, kind) for kind in kinds},
         "seen": {kind: found.seen.get(kind) for kind in kinds},
     }

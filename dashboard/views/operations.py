@@ -129,7 +129,11 @@ def _page(request: HttpRequest, pk: int) -> dict[str, Any]:
             for line in found.log
         ],
         "findings": _findings(row.result.get("findings")),
-        **{key: value for key, value in preflight_values(row).items() if key in ("fit", "may_go_on")},
+        **{
+            key: value
+            for key, value in preflight_values(row).items()
+            if key in ("fit", "may_go_on", "comes_of")
+        },
         "objects": _objects(row.result.get("objects")),
         "asked": row.result.get("asked", True),
         "proof": proof_facts(row.result.get("chat")),

@@ -82,7 +82,10 @@ _LIST_RULE = 'apiGroups: [""], resources: [pods], verbs: [list]'
 _PROXY_RULE = 'apiGroups: [""], resources: [pods/proxy], verbs: [get]'
 _WORDS: dict[NoData, tuple[str, str]] = {
     NoData.NOT_YET: ("The GPUs have not been sampled yet.", "The first figures come within half a minute."),
-    NoData.UNREACHABLE: ("The cluster did not answer.", "Look at the cluster's page for what it said."),
+    NoData.UNREACHABLE: (
+        "Pilothouse does not get through to the cluster.",
+        "The cluster's page says why, and what to do.",
+    ),
     NoData.NO_GPUS: (
         "No node of the cluster offers a GPU.",
         "If there are GPUs, install the NVIDIA GPU operator or AMD's: nodes offer GPUs through its device plugin.",

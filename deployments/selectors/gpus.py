@@ -126,6 +126,7 @@ class GpuTotals:
 
     ``idle`` ones are known to be free: they are measured, and no pod holds them. ``products`` are what
     the devices are, by name. ``gone`` are there no more; None where the list is narrowed to a state.
+    ``measured`` tell how busy they are, and ``powered`` what they draw: some tell only a part.
     """
 
     devices: int
@@ -133,9 +134,11 @@ class GpuTotals:
     idle: int
     errors: int
     stale: int
+    measured: int
     utilisation: float | None
     memory_used: int | None
     memory_total: int | None
+    powered: int
     power: float | None
     products: tuple[str, ...]
     gone: int | None
@@ -298,6 +301,7 @@ class _Totalled(NamedTuple):
     utilisation: float | None
     used: int | None
     memory: int | None
+    powered: int
     power: float | None
 
 
@@ -334,9 +338,11 @@ def totals(
         idle=sum(row.devices - row.held for row in now_known),
         errors=sum(row.errors for row in every),
         stale=sum(row.devices for row in every if not row.current),
+        measured=measured,
         utilisation=utilisation / measured if measured else None,
         memory_used=whole(row.used for row in now_known),
         memory_total=whole(row.memory for row in now_known),
+        powered=sum(row.powered for row in now_known),
         power=whole(row.power for row in now_known),
         products=tuple(sorted({row.product for row in every if row.product})),
         gone=None if wanted.state else sum(row.devices for row in known if not row.there),
@@ -348,7 +354,7 @@ _SUMS = """
     SELECT product, gone = '' AND sampled_at >= %s, sampled_at >= %s, COUNT(*),
         COUNT(*) FILTER (WHERE pod_name <> ''), COUNT(*) FILTER (WHERE error <> ''),
         COUNT(utilisation), SUM(utilisation), SUM(memory_used),
-        SUM(memory_total) FILTER (WHERE memory_used IS NOT NULL), SUM(power)
+        SUM(memory_total) FILTER (WHERE memory_used IS NOT NULL), COUNT(power), SUM(power)
     FROM ({devices}) AS device GROUP BY 1, 2, 3"""
 _SUMMED = (
     *("product", "gone", "sampled_at", "pod_name", "error", "utilisation"),

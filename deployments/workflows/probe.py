@@ -8,6 +8,7 @@ the audit says that Pilothouse did so.
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 ASK_TIMEOUT = 5.0
 LOOKED_BACK = 20  # operations
 MODELS_KEPT = 100  # of one volume
+# A volume that loses what was pulled again and again would be filled from the network for ever.
+PULLED_AGAIN, WITHIN = 3, timedelta(hours=1)
 
 
 def probe(deployment_id: int) -> None:
@@ -109,7 +112,7 @@ def _store(deployment: Deployment, answers: dict[str, Any]) -> None:
 
 def _mend(deployment: Deployment, spec: StackSpec, pods: list[ServerPod], answers: dict[str, Any]) -> None:
     """Pull again where a running pod has lost the model, unless somebody is changing the stack or the
-    last pull of it failed: a person has to look at that first."""
+    last pull of it failed or its volume loses it again and again: a person has to look at that first."""
     missing = [pod for pod in pods if answers.get(pod.name, {}).get("model_present") is False]
     if not missing:
         return
@@ -126,7 +129,11 @@ def _mend(deployment: Deployment, spec: StackSpec, pods: list[ServerPod], answer
         last is not None and last.state in (OperationState.FAILED, OperationState.CANCELLED)
     ):
         return
+    lately = operations.filter(kind=OperationKind.PULL, actor=None, created_at__gt=timezone.now() - WITHIN)
     for pod in missing:
+        if lately.filter(pull__volume=pod.volume).count() >= PULLED_AGAIN:
+            log.warning("%s keeps losing %s: left to a person", pod.name, spec.model.reference)
+            continue
         log.info("%s lost %s: pulling it again", pod.name, spec.model.reference)
         ensure_pull(
             PILOTHOUSE,

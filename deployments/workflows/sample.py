@@ -130,6 +130,10 @@ def _ask(client: ClusterClient, cluster: Cluster, state: GpuSampling, now: datet
     if looked:
         sources = metrics_sources.look(client, cluster.pk, now)
     outcome = _from_prometheus(client, cluster, sources) or _from_exporters(client, cluster, sources)
+    if outcome.look_again and not outcome.readings and not looked:
+        # Gone, or others in their place: what this round says has to be true by then.
+        looked, sources = True, metrics_sources.look(client, cluster.pk, now)
+        outcome = _from_prometheus(client, cluster, sources) or _from_exporters(client, cluster, sources)
     outcome.looked = looked
     if not looked and outcome.no_data is NoData.NO_EXPORTER and state.no_data == NoData.MAY_NOT_LIST:
         # What the last look was refused is still not known.
@@ -169,6 +173,8 @@ def _from_exporters(client: ClusterClient, cluster: Cluster, sources: Sources) -
         return Round(no_data=NoData.PROMETHEUS_EMPTY if empty else NoData.NO_EXPORTER)
     outcome, failures, mute = Round(), dict[str, ClusterError](), dict[str, ClusterError]()
     for pod, answer in _ask_all(client, cluster.pk, sources.exporters):
+        if isinstance(answer, CredentialRefused) and answer.reason:
+            raise answer  # by the API server itself: an exporter's own refusal gives no reason
         if isinstance(answer, ClusterError):
             failures[pod.node or pod.name] = answer
             outcome.look_again |= isinstance(answer, ObjectMissing)

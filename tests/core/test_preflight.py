@@ -64,14 +64,22 @@ class Plot:
             assert code == 200, said
 
     def node(
-        self, name: str, *, taints: Any = None, labels: Any = None, cordoned: bool = False, **has: Any
+        self,
+        name: str,
+        *,
+        taints: Any = None,
+        labels: Any = None,
+        cordoned: bool = False,
+        broken: bool = False,
+        **has: Any,
     ) -> None:
         amounts = {"cpu": "32", "memory": "128Gi", "pods": "110"}
         amounts |= {key.replace("gpu", GPU): str(value) for key, value in has.items()}
         body = {"metadata": {"name": name, "labels": labels or {}}}
         body["spec"] = {"unschedulable": cordoned}
         ready = [{"type": "Ready", "status": "True"}]
-        self.lay("/api/v1/nodes", body, {"capacity": amounts, "allocatable": amounts, "conditions": ready})
+        offered = {**amounts, GPU: "0"} if broken else amounts
+        self.lay("/api/v1/nodes", body, {"capacity": amounts, "allocatable": offered, "conditions": ready})
         # Admission taints a new node as not ready, and nobody here takes that away.
         self.sandbox.request("PATCH", f"/api/v1/nodes/{name}", {"spec": {"taints": taints}}, MERGE)
 
@@ -180,6 +188,7 @@ def test_replicas_that_would_stand_on_one_node_are_a_warning(plot: Plot, ask: As
 
 def test_taints_and_cordons_are_named_with_their_way_out(plot: Plot, ask: Ask) -> None:
     plot.node("tainted", gpu=4, taints=[{"key": "example.com/team", "value": "x", "effect": "NoSchedule"}])
+    assert ask(gpus())["fit"]["remedy"] == "Add the toleration in the profile, or take the taint away."
     plot.node("cordoned", gpu=4, cordoned=True)
     found = ask(gpus())
     assert found["fit"]["level"] == "fail"
@@ -196,6 +205,15 @@ def test_taints_and_cordons_are_named_with_their_way_out(plot: Plot, ask: Ask) -
     usual = {"key": GPU, "value": "present", "effect": "NoSchedule"}
     plot.node("usual", gpu=1, taints=[usual], labels=DRIVER)
     assert row(ask(gpus()), "usual")["takes"] == 1
+
+
+def test_a_device_plugin_that_finds_every_card_broken_is_not_to_be_installed_anew(
+    plot: Plot, ask: Ask
+) -> None:
+    plot.node("a", gpu=4, broken=True)
+    found = ask(gpus())["device_plugin"]
+    assert "no device is healthy" in found["evidence"]
+    assert found["remedy"] == "Look at the device plugin's pods and at the driver on these nodes."
 
 
 def test_pods_that_the_apply_replaces_make_room_for_their_successors(

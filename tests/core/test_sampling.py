@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from deployments.domain.actors import Actor
 from deployments.domain.gpu_series import Sample, unpack
-from deployments.domain.gpus import NoData, Resolution, SourceKind
+from deployments.domain.gpus import SAMPLE_EVERY, NoData, Resolution, SourceKind
 from deployments.domain.states import Role, SiteRole
 from deployments.gateways.kubernetes import ClusterCredential
 from deployments.gateways.metrics import prometheus
@@ -356,6 +356,41 @@ def test_a_cluster_that_does_not_answer_says_so(cluster: Cluster, shared: Runnin
     shared.faults("unauthorized")
     _, known = round_of(cluster)
     assert known.why is not None and known.why.reason is NoData.UNREACHABLE and known.why.answered
+
+
+def test_a_credential_refused_between_two_rounds_is_not_laid_at_the_exporters_door(
+    cluster: Cluster, shared: RunningSandbox
+) -> None:
+    shared.faults("prometheus", answer="refused")  # it rests then, and the exporters are asked alone
+    now, known = round_of(cluster)
+    assert known.fresh
+    shared.faults("unauthorized")
+    now += SAMPLE_EVERY  # too soon to look for exporters anew
+    begin_new(now)
+    assert sample(cluster.pk, now)
+    (known,) = gpus.cluster_gpus(SOMEBODY, now, cluster.pk)
+    assert known.why is not None and known.why.reason is NoData.UNREACHABLE
+    assert known.why.answered == "Unauthorized" and "log" not in known.why.remedy
+
+
+def test_exporters_that_went_between_two_rounds_are_said_to_be_gone(
+    cluster: Cluster, shared: RunningSandbox
+) -> None:
+    shared.faults("prometheus", answer="refused")
+    now, known = round_of(cluster)
+    assert known.fresh
+    shared.faults("exporters_gone")
+    pods = "/api/v1/namespaces/gpu-operator/pods"
+    deadline = time.monotonic() + 20
+    while shared.request("GET", pods)[2]["items"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    now += SAMPLE_EVERY  # too soon to look for exporters anew by itself
+    begin_new(now)
+    assert sample(cluster.pk, now)
+    (known,) = gpus.cluster_gpus(SOMEBODY, now, cluster.pk)
+    assert known.why is not None
+    assert known.why.reason in (NoData.NO_EXPORTER, NoData.PROMETHEUS_EMPTY) and "log" not in known.why.remedy
 
 
 def test_a_cluster_that_the_observer_does_not_reach_is_left_alone(cluster: Cluster) -> None:

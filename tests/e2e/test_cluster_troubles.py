@@ -24,7 +24,7 @@ WALK: tuple[tuple[str, dict[str, Any], str, str], ...] = (
         "http_5xx",
         {"code": 503},
         "The cluster's API server failed to answer.",
-        "It is tried again; if this stays, ask whoever runs the cluster.",
+        "If this stays, ask whoever runs the cluster.",
     ),
     (
         "unauthorized",
@@ -32,8 +32,8 @@ WALK: tuple[tuple[str, dict[str, Any], str, str], ...] = (
         "The cluster does not accept the stored credential (any more).",
         "Replace the stored credential with one that the cluster accepts.",
     ),
-    ("html_answer", {}, "failed to answer", "It is tried again"),
-    ("http_429", {"retry_after": 1}, "The cluster asks for patience", "It is tried again"),
+    ("html_answer", {}, "failed to answer", "If this stays, ask"),
+    ("http_429", {"retry_after": 1}, "The cluster asks for patience", "If this stays, ask"),
     ("drop", {}, "The connection to the cluster broke", "look whether the API server can be reached"),
 )
 

@@ -224,9 +224,28 @@ def test_the_menu_of_a_phone_is_used_by_keyboard(opens: Opens, signed_in: Storag
     page.keyboard.press("Escape")
     expect(menu).to_be_hidden()
     page.keyboard.press("Enter")
+    tab_to(page, "Light or dark")  # behind the menu
+    expect(menu).to_be_hidden()
+    assert focused(page) == "Light or dark"
+    tab_to(page, "Menu")
+    page.keyboard.press("Enter")
     tab_to(page, "Profiles")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("/profiles/$"))
+
+
+def test_words_on_a_phone_stay_in_their_place(
+    opens: Opens, signed_in: StorageState, installed: Installed
+) -> None:
+    """A state as long as ProvisioningSucceeded wraps; a label is no code where its figure is."""
+    page = opens(storage_state=signed_in, viewport=PHONE).new_page()
+    page.goto(installed.deployment + "?tab=events", wait_until="load")
+    wide = "[...document.querySelectorAll('.cards td .st')].filter((at) => at.scrollWidth > at.parentElement.clientWidth)"
+    assert page.locator(".cards td .st").count()
+    assert page.evaluate(f"{wide}.map((at) => at.innerText)") == []
+    page.goto(installed.cluster + "classes/", wait_until="load")
+    fonts = "[...document.querySelectorAll('.cards td[data-l]')].map((at) => getComputedStyle(at, '::before').fontFamily)"
+    assert page.evaluate(f"[...new Set({fonts})].length") == 1
 
 
 def focused(page: Page) -> str:

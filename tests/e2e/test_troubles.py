@@ -226,7 +226,12 @@ def test_the_open_page_says_why_its_pods_find_no_node(opened: OpenPage) -> None:
     )
     practice.fault("taint", node="*", key="example.com/reserved")
     practice.clear("unschedulable")
-    opened.says("failed", "reserved by taints", "Add the toleration in the profile", "example.com/reserved")
+    opened.says(
+        "failed",
+        "5 with taints that it does not tolerate",
+        "Add the toleration in the profile",
+        "example.com/reserved",
+    )
 
 
 def test_the_open_page_follows_a_lost_volume_to_its_end(opened: OpenPage) -> None:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from deployments.commands.clusters import check_connection
 from deployments.domain.actors import Actor
 from deployments.domain.spec import GpuVendor, ServerSpec, StackSpec
-from deployments.domain.states import OperationKind, OperationState, Queue
+from deployments.domain.states import ACTIVE, OperationKind, OperationState, Queue
 from deployments.models import Cluster, Operation, Team
 from deployments.observer.health import reassess
 from deployments.workflows.engine import run_operation
@@ -213,6 +213,22 @@ def test_a_stall_is_shown_and_ends_when_bytes_come(
     assert operation.state == OperationState.SUCCEEDED, operation.failure
     pull.refresh_from_db()
     assert pull.pull.attempt >= 2, "it went on with another attempt"
+
+
+def test_a_model_that_is_lost_again_and_again_is_left_to_a_person(
+    actor: Actor, team: Team, cluster: Cluster, observer: None, world: RunningSandbox, page: Page
+) -> None:
+    operation = work_off(begin(actor, team, cluster, StackSpec(), "fault-losing"), seconds=40)
+    assert operation.state == OperationState.SUCCEEDED and operation.deployment_id is not None
+    switched(world, "lost_model", {"namespace": "fault-losing"})
+    automatic = Operation.objects.filter(kind=OperationKind.PULL, actor=None)
+    for _ in range(5):
+        probe(operation.deployment_id)
+        for pull in automatic.filter(state__in=ACTIVE):
+            work_off(pull, seconds=40)
+    assert automatic.count() == 3
+    reassess(operation.deployment_id, timezone.now())
+    says(page, operation, "The model deepseek-r1:1.5b is not on every server.")
 
 
 def test_a_lost_model_is_said_and_pulled_again(

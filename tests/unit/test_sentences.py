@@ -62,7 +62,10 @@ def test_every_template_is_found_again_by_what_it_says():
             "不能使用 “a_b”：命名空间由小写字母、数字和连字符组成，并以字母或数字开头和结尾。可以用 “a-b”。",
         ),
         # Several sentences, also where a hole holds one.
-        ("The cluster did not answer. Attempt 2 of 5 in 10 s.", "集群没有应答。10 秒后进行第 2 次尝试，共 5 次。"),
+        (
+            "The cluster's API server failed to answer. Attempt 2 of 5 in 10 s.",
+            "集群的 API 服务器未能应答。10 秒后进行第 2 次尝试，共 5 次。",
+        ),
         ("This deployment was uninstalled. Install it anew.", "此部署已被卸载。请重新安装。"),
         # A list whose parts are sentences of their own.
         (

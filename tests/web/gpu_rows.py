@@ -45,7 +45,7 @@ def sampling(
         kind=SourceKind.DCGM,
         namespace="gpu-operator",
         name="nvidia-dcgm-exporter",
-        defaults={"chosen": True, "found_at": now, "sampled_at": sampled},
+        defaults={"chosen": True, "found_at": now, "sampled_at": sampled, "detail": {"there": True}},
     )
     defaults = {"due_at": now, "sampled_at": sampled, "no_data": no_data or "", "answered": answered}
     return GpuSampling.objects.create(cluster=cluster, **{**defaults, **values})

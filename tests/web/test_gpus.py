@@ -83,6 +83,31 @@ def test_what_was_not_measured_lately_is_neither_zero_nor_free(signed_in: Client
     assert silent.count("not told") == 3 and f"0{NB}%" not in silent
 
 
+def test_a_node_that_offers_none_of_its_gpus_is_not_called_full(signed_in: Client, cluster: Cluster) -> None:
+    gpu_rows.device(cluster, "fra-1", 0)
+    gpu_rows.node(cluster, "fra-1", gpus=4, allocatable={"cpu": "64", "nvidia.com/gpu": "0"}, requested=0)
+    gpu_rows.node(cluster, "fra-2", gpus=4, requested=3)
+    page = html(signed_in, "/gpus/")
+    assert "1 node offers none of its GPUs" in page and "full" not in page.partition('id="room"')[2][:3000]
+
+
+def test_how_long_is_no_who_in_chinese(signed_in: Client, cluster: Cluster) -> None:
+    device = gpu_rows.device(cluster, "fra-1", 0)
+    gpu_rows.series([device], lambda ago: 81.0)
+    page = html(signed_in, f"/gpus/{device.pk}/", **{"Accept-Language": "zh-CN"})
+    assert ">时长</th>" in page and ">占用者</th>" not in page
+
+
+def test_a_sum_over_some_devices_says_of_how_many_it_is(signed_in: Client, cluster: Cluster) -> None:
+    gpu_rows.device(cluster, "fra-1", 0, utilisation=81.0, power=300.0)
+    assert "They draw 0.3 kW." in html(signed_in, "/gpus/")
+    gpu_rows.device(cluster, "fra-1", 1, utilisation=None, power=None)
+    gpu_rows.device(cluster, "fra-1", 2, utilisation=41.0, power=None)
+    page = html(signed_in, "/gpus/")
+    assert f"Busy 61{NB}% on average (2 of 3 tell it)." in page
+    assert "They draw 0.3 kW (1 of 3 tell it)." in page
+
+
 def test_filters_order_and_range_are_in_the_address(signed_in: Client, cluster: Cluster) -> None:
     gpu_rows.device(cluster, "fra-1", 0, utilisation=10.0, product="NVIDIA L40S")
     gpu_rows.device(cluster, "fra-2", 0, utilisation=90.0, product="NVIDIA H100", error="XID 79")

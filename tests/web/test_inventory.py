@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,15 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from deployments.domain.errors import REPLACE_CREDENTIAL
-from deployments.models import Cluster, ClusterGrant, ClusterNode, ObservedObject, Team, WatchState
+from deployments.models import (
+    Cluster,
+    ClusterGrant,
+    ClusterNode,
+    MetricsSource,
+    ObservedObject,
+    Team,
+    WatchState,
+)
 from tests.factories import make_team
 from tests.web import gpu_rows, rows
 from tests.web.reading import html
@@ -249,6 +258,18 @@ def test_classes_and_exporters_are_listed(signed_in: Client, cluster: Cluster) -
     watch(cluster, "StorageClass", listed_at=None, error="That is refused.")
     ObservedObject.objects.filter(kind="StorageClass").delete()
     assert "That is refused." in html(signed_in, address)
+
+
+def test_a_source_that_is_gone_or_silent_does_not_answer(signed_in: Client, cluster: Cluster) -> None:
+    address = f"/clusters/{cluster.pk}/classes/"
+    gpu_rows.sampling(cluster)
+    assert "Answers" in html(signed_in, address)
+    MetricsSource.objects.update(sampled_at=timezone.now() - timedelta(minutes=2))
+    page = html(signed_in, address)
+    assert "Gives nothing new" in page and "Answers" not in page
+    MetricsSource.objects.update(detail={"there": False})
+    page = html(signed_in, address)
+    assert "No longer there" in page and "Answers" not in page
 
 
 def test_events_are_told_warnings_first_asked_for(signed_in: Client, cluster: Cluster) -> None:

@@ -184,6 +184,19 @@ def test_a_pod_that_its_node_cannot_start_says_what_its_deployment_says(
     assert "Check the network plugin and the runtime class." in said and "it is on its way" not in said
 
 
+def test_what_a_silent_node_last_told_is_not_shown_as_so(viewer: Client, deployment: Deployment) -> None:
+    """The containers of its pods stay as they were; the control plane takes back readiness alone."""
+    ready = {"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-31T12:01:00Z"}
+    rows.seen(deployment, "Pod", "r1-server-0", pod_data(conditions=[ready]))
+    for address in (
+        f"/deployments/{deployment.pk}/?tab=pods",
+        f"/deployments/{deployment.pk}/pods/r1-server-0/",
+    ):
+        page = text(html(viewer, address))
+        assert "Running when last heard of" in page and "1 of 1" not in page and "Not ready yet" not in page
+    assert "Node does not answer" in text(html(viewer, f"/deployments/{deployment.pk}/?tab=pods"))
+
+
 def test_a_pod_in_full(viewer: Client, deployment: Deployment) -> None:
     rows.seen(
         deployment,

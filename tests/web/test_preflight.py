@@ -130,6 +130,38 @@ def test_without_room_a_person_may_go_on_and_it_is_on_record(client: Client, wor
     assert AuditEntry.objects.get(action="deployment.install").after["anyway"] is True
 
 
+@pytest.mark.parametrize(
+    ("check", "comes"),
+    [("driver", "the servers may compute on the CPU"), ("claim_size", "ends before the model is whole")],
+)
+def test_what_comes_of_going_on_is_said_of_what_was_found(
+    client: Client, world: dict[str, Any], check: str, comes: str
+) -> None:
+    query = asked(client, world, Finding(check, FindingLevel.FAIL, "Too old or too small").to_json())
+    for step in ("install_preflight", "install_review"):
+        page = client.get(reverse(step, query=query)).content.decode()
+        assert "nyway" in page and comes in page and "pods wait" not in page
+    both = [Finding(check, FindingLevel.FAIL, "Too old or too small").to_json(), NO_ROOM]
+    Operation.objects.filter(kind=OperationKind.PREFLIGHT).update(result={"findings": both})
+    page = client.get(reverse("install_preflight", query=query)).content.decode()
+    assert comes in page and "Without room the pods wait, and say for what." in page
+
+
+def test_a_check_that_could_not_be_made_says_what_answered_apart(
+    client: Client, world: dict[str, Any]
+) -> None:
+    query = asked(client, world)
+    Operation.objects.filter(kind=OperationKind.PREFLIGHT).update(
+        state=OperationState.FAILED,
+        failure="The cluster's API server failed to answer.",
+        failure_answered="unable to handle the request",
+        failure_remedy="If this stays, ask whoever runs the cluster.",
+    )
+    page = client.get(reverse("install_preflight", query=query)).content.decode()
+    assert "failed to answer. If this stays, ask" in page
+    assert '<span class="mono">unable to handle the request</span>' in page
+
+
 def test_nobody_goes_on_past_what_room_does_not_mend(client: Client, world: dict[str, Any]) -> None:
     query = asked(client, world, NO_ROOM, TAKEN)
     assert "Go on anyway" not in client.get(reverse("install_preflight", query=query)).content.decode()
@@ -153,7 +185,7 @@ def test_an_install_that_found_no_room_can_go_on_from_its_page(client: Client, w
         state=OperationState.FAILED, failure="No room.", result={"findings": [NO_ROOM], "fit": FIT}
     )
     page = client.get(reverse("operation", args=[operation.pk])).content.decode()
-    assert "Go on without room" in page and "the node is cordoned" in page
+    assert "Go on anyway" in page and "Without room the pods wait" in page and "the node is cordoned" in page
     client.post(reverse("operation_retry", args=[operation.pk]), {"anyway": "1"})
     again = Operation.objects.filter(kind=OperationKind.INSTALL).latest("pk")
     assert again.pk != operation.pk and again.request["anyway"] is True

@@ -47,4 +47,10 @@ document.addEventListener('keydown', (event) => {
   }
 });
 
+// Whoever leaves the menu of a phone by the keyboard would go on behind it, unseen.
+document.querySelector('#nav')?.addEventListener('focusout', (event) => {
+  const { currentTarget: menu, relatedTarget: next } = event;
+  if (next && !menu.contains(next) && menu.matches(':popover-open')) menu.hidePopover();
+});
+
 for (const button of document.querySelectorAll('[data-dismiss]')) button.hidden = false;

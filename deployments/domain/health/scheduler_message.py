@@ -151,6 +151,13 @@ _OBSTACLES = (
         hides=True,
     ),
     _Obstacle(
+        # Such a node is not where the work is done: a toleration for it would seldom help.
+        _words(r"taint \{node-role\.kubernetes\.io/(control-plane|master)"),
+        "The nodes are kept for the control plane",
+        "kept for the control plane",
+        "Add nodes for the work, or add the toleration in the profile.",
+    ),
+    _Obstacle(
         _words(r"untolerated taint|had taint"),
         "The nodes are reserved by taints that the pod does not tolerate",
         "with taints that it does not tolerate",

@@ -164,7 +164,7 @@ def from_answer(
     if status == 429:
         return errors.TooManyRequests(
             "The cluster asks for patience: it gets too many requests.",
-            remedy="It is tried again; if this stays, ask whoever runs the cluster.",
+            remedy="If this stays, ask whoever runs the cluster.",
             retry_after=wait or 1.0,
             **words,
         )
@@ -181,7 +181,7 @@ def from_answer(
     if status >= 500:
         return errors.ServerFault(
             "The cluster's API server failed to answer.",
-            remedy="It is tried again; if this stays, ask whoever runs the cluster.",
+            remedy="If this stays, ask whoever runs the cluster.",
             retry_after=wait,
             **words,
         )

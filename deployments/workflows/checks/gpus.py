@@ -45,9 +45,10 @@ def gpus(room: Room) -> Iterator[Finding]:
 def _nobody_offers(room: Room) -> Finding:
     broken = [node for node in room.nodes if node.capacity.get(room.gpu, 0) > 0]
     cards = [node for node in room.nodes if any(node.labels.get(key) == "true" for key in _CARDS[room.gpu])]
+    plugin = _PLUGIN[room.gpu]
     if broken:
         evidence = f"{_names(broken)}: {room.gpu} is listed, but no device is healthy"
-        remedy = "Look at the device plugin's pods and at the driver on these nodes. "
+        remedy, plugin = "Look at the device plugin's pods and at the driver on these nodes.", ""
     elif cards:
         evidence = f"{_names(cards)}: a card is in the node, but nothing offers {room.gpu}"
         remedy = ""
@@ -61,7 +62,7 @@ def _nobody_offers(room: Room) -> Finding:
         FAIL,
         f"No node offers {room.gpu}",
         evidence,
-        f"{remedy}{_PLUGIN[room.gpu]}",
+        f"{remedy}{plugin}",
         source="nodes",
         field="gpu_vendor",
     )

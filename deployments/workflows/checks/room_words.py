@@ -108,6 +108,9 @@ def _evidence(fit: Fit, shape: PodShape, capacity: Capacity) -> str:
     return "; ".join(parts)
 
 
+_PAST_TAINT = "Add the toleration in the profile, or take the taint away."
+
+
 def _remedy(fit: Fit) -> str:
     if not fit.nodes:
         return "Add a node."
@@ -115,6 +118,8 @@ def _remedy(fit: Fit) -> str:
     if near is None:
         blocking = [reason for item in fit.nodes for reason in item.reasons]
         kinds = {reason.why for reason in blocking}
+        if any(item.reasons and {reason.why for reason in item.reasons} == {Why.TAINT} for item in fit.nodes):
+            return _PAST_TAINT
         if kinds & {Why.TAINT, Why.SELECTOR, Why.AFFINITY} and not _all_too_small(fit):
             return "Change node selector, affinity or tolerations in the profile, or label or free a node."
         return "No node is ever large enough: choose a smaller model or lower requests, or add a larger node."
@@ -135,7 +140,7 @@ def _way_out(near: NodeAnswer, reason: Reason) -> str:
         Why.NOT_READY: f"See why {name} is not ready.",
         Why.CORDONED: f"Uncordon it: kubectl uncordon {name}.",
         Why.PRESSURE: f"Free {reason.subject} on {name}: its kubelet keeps new pods off until then.",
-        Why.TAINT: "Add the toleration in the profile, or take the taint away.",
+        Why.TAINT: _PAST_TAINT,
         Why.PORT: f"Free port {reason.subject} on {name}, or do not ask for ports of the node.",
         Why.PODS: "Remove other pods, or add a node.",
         Why.RESOURCE: f"Free {reason.subject} on {name}, or lower the request in the profile.",
