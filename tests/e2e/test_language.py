@@ -6,7 +6,7 @@ import re
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, StorageState, expect
+from playwright.sync_api import BrowserContext, Page, Response, StorageState, expect
 
 from tests.e2e.conftest import Installed, Opens
 from tests.e2e.test_pages import DESK, PAGES, holds
@@ -84,7 +84,11 @@ def choose(page: Page, code: str) -> None:
 
 def test_a_region_that_is_refreshed_stays_chinese(chinese: BrowserContext, installed: Installed) -> None:
     page = chinese.new_page()
+
+    def refreshed(answer: Response) -> bool:
+        return answer.url.endswith(installed.operation) and "x-fragment" in answer.request.headers
+
     # Every connection of the stream asks for each region once.
-    with page.expect_response(lambda answer: "x-fragment" in answer.request.headers) as fragment:
+    with page.expect_response(refreshed) as fragment:
         page.goto(installed.operation)
     assert "成功" in fragment.value.text()
