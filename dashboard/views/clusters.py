@@ -97,7 +97,12 @@ def _page(request: HttpRequest, pk: int) -> dict[str, Any]:
         "tabs": tabs_of(row, "cluster"),
         "steps": _steps(check) if check is not None else [],
         "asked": asked,
-        "live": watches(f"cluster:{row.pk}", *([f"operation:{check.pk}"] if check is not None else [])),
+        "live": watches(
+            "list:0",
+            f"cluster:{row.pk}",
+            *([f"operation:{check.pk}"] if check is not None else []),
+            *(f"deployment:{each.pk}" for each in found.deployments),
+        ),
     }
 
 

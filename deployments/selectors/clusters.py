@@ -12,16 +12,21 @@ from deployments.domain.states import ACTIVE, OperationKind
 from deployments.models import Cluster, ClusterGrant, Deployment, Operation, Team
 from deployments.policies import Action, may
 from deployments.selectors import lookup, scope
+from deployments.selectors.deployments import BADNESS
+
+MOST_SHOWN = 12  # deployments on a cluster's page
 
 
 @dataclass(frozen=True)
 class ClusterPage:
-    """A cluster with what stands around it. ``check`` is the newest connection check that is still
-    known, with its steps; ``rights`` the result of the newest one that ended well, or None."""
+    """A cluster with what stands around it. ``deployments`` are the worst of the ``installed`` ones;
+    ``check`` is the newest connection check that is still known, with its steps; ``rights`` the result of
+    the newest one that ended well, or None."""
 
     cluster: Cluster
     grants: list[ClusterGrant]
     deployments: list[Deployment]
+    installed: int
     check: Operation | None
     rights: Operation | None
     may_manage: bool
@@ -61,17 +66,18 @@ def cluster_page(actor: Actor, pk: int) -> ClusterPage:
     grants = cluster.grants.select_related("team").order_by("team__name")
     if not actor.sees_everything:
         grants = grants.filter(team_id__in=actor.roles)
-    installed = (
-        scope.deployments(actor)
-        .filter(cluster=cluster, removed_at=None)
-        .select_related("team", "revision__profile")
-        .order_by("namespace", "name")
+    installed = scope.deployments(actor).filter(cluster=cluster, removed_at=None)
+    worst = (
+        installed.select_related("team", "revision__profile")
+        .only("name", "namespace", "health", "team__name", "revision__number", "revision__profile__name")
+        .order_by(BADNESS, "namespace", "name")
     )
     granted = list(grants)
     return ClusterPage(
         cluster=cluster,
         grants=granted,
-        deployments=list(installed),
+        deployments=list(worst[:MOST_SHOWN]),
+        installed=installed.count(),
         check=checks.order_by("-id").first(),
         rights=checks.filter(state="succeeded").order_by("-id").first(),
         may_manage=may(actor, Action.MANAGE_CLUSTERS),

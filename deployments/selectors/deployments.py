@@ -36,7 +36,7 @@ SORTS = {
 }
 
 
-_BADNESS = Case(
+BADNESS = Case(
     *(When(health=health.value, then=Value(health.badness)) for health in Health),
     default=Value(99),
     output_field=IntegerField(),
@@ -82,7 +82,7 @@ def deployments(actor: Actor, wanted: DeploymentFilter) -> QuerySet[Deployment]:
     )
     key = SORTS[wanted.sort.removeprefix("-")]
     if key == "badness":
-        rows = rows.annotate(badness=_BADNESS)
+        rows = rows.annotate(badness=BADNESS)
     return (
         rows.select_related("team", "cluster", "revision__profile")
         # Every other column would be decoded for each row.

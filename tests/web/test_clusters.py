@@ -10,9 +10,11 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from deployments.domain.states import OperationKind, OperationState, Role
+from deployments.domain.states import Health, OperationKind, OperationState, Role
 from deployments.models import Cluster, Operation
+from deployments.selectors.clusters import MOST_SHOWN
 from tests import factories as make
+from tests.web import rows
 
 pytestmark = pytest.mark.django_db
 
@@ -47,7 +49,7 @@ def test_connecting_stores_it_and_begins_a_check(client: Client, admin):
     assert cluster.grants.get().namespaces == ["llm-*", "shared"]
     assert Operation.objects.get().kind == OperationKind.CHECK_CONNECTION
     page = client.get(answer.url).content.decode()
-    assert f'data-live="cluster:{cluster.pk} operation:' in page
+    assert f'data-live="list:0 cluster:{cluster.pk} operation:' in page
     assert make.TOKEN not in page
 
 
@@ -154,7 +156,28 @@ def test_missing_rights_are_listed_with_the_remedy(client: Client, admin):
 def test_the_fragment_is_the_region_alone(client: Client, admin):
     cluster = make.make_cluster(admin)
     page = client.get(reverse("cluster", args=[cluster.pk]), headers={"X-Fragment": "1"}).content.decode()
-    assert page.lstrip().startswith('<div class="stack" id="cluster"')
+    assert page.lstrip().startswith('<div id="cluster"')
+
+
+def test_what_is_installed_is_told_with_the_rest_the_worst_first_and_not_without_end(client: Client, admin):
+    cluster, revision = rows.cluster(), rows.revision(make.default_team())
+    for number in range(MOST_SHOWN):
+        rows.deployment(revision, cluster, name=f"fine-{number:02}")
+    ill = rows.deployment(revision, cluster, name="zz-ill", health=Health.FAILED)
+    Cluster.objects.filter(pk=cluster.pk).update(kubernetes_version="v1.36.3")
+    where = reverse("cluster", args=[cluster.pk])
+    region = client.get(where, headers={"X-Fragment": "1"}).content.decode()
+    assert region.index("zz-ill") < region.index("fine-00") and f"deployment:{ill.pk}" in region
+    assert "v1.36.3" in region and f"{MOST_SHOWN + 1} deployments are installed here" in region
+    assert f"fine-{MOST_SHOWN - 1}" not in region
+    assert f"{reverse('deployments')}?cluster={cluster.pk}" in region
+    with CaptureQueriesContext(connection) as few:
+        client.get(where)
+    for number in range(5):
+        rows.deployment(revision, cluster, name=f"more-{number}")
+    with CaptureQueriesContext(connection) as more:
+        client.get(where)
+    assert len(more) == len(few)
 
 
 def test_removing_asks_for_the_name(client: Client, admin):
