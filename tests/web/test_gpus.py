@@ -287,7 +287,7 @@ def test_what_an_exporter_writes_breaks_no_page(signed_in: Client, cluster: Clus
     hostile = "a/b\n<script>alert(1)</script>"
     texts = dict.fromkeys(("product", "error", "instance", "driver", "key"), hostile)
     device = gpu_rows.device(cluster, hostile, **texts)
-    GpuDevice.objects.filter(pk=device.pk).update(index=hostile)
+    GpuDevice.objects.filter(pk=device.pk).update(index=hostile[:20])  # as long as it can be
     gpu_rows.series([device], lambda ago: 50.0, step=600)
     for address in ("/gpus/", f"/gpus/{device.pk}/", f"/gpus/?node={quote(hostile)}"):
         assert "<script>alert" not in html(signed_in, address)
