@@ -47,8 +47,9 @@ def facts(page: DeploymentPage, spec: StackSpec | None, server: ObservedObject |
     row, unknown = page.deployment, _("cannot tell")
     proof = page.last_chat.result.get("chat", {}) if page.last_chat else {}
     checked = page.last_chat.finished_at if page.last_chat else None
-    present = [probe.get("model_present") for probe in _probes(row).values() if isinstance(probe, dict)]
-    here = sum(1 for value in present if value)
+    probes = [probe for probe in _probes(row).values() if isinstance(probe, dict)]
+    here = sum(1 for probe in probes if probe.get("model_present"))
+    asked = [at for probe in probes if (at := moment(probe.get("at")))]
     ready = wanted = None
     if server is not None:
         ready, wanted = server.data.get("readyReplicas", 0), server.data.get("specReplicas", 1)
@@ -56,10 +57,12 @@ def facts(page: DeploymentPage, spec: StackSpec | None, server: ObservedObject |
         Fact(
             _("Model"),
             spec.model.reference if spec else unknown,
-            ngettext("on %(n)s of %(all)s pod", "on %(n)s of %(all)s pods", len(present))
-            % {"n": here, "all": len(present)}
-            if present
+            ngettext("on %(n)s of %(all)s pod", "on %(n)s of %(all)s pods", len(probes))
+            % {"n": here, "all": len(probes)}
+            if probes
             else _("not asked yet where it is"),
+            _("server check"),
+            min(asked, default=None),
         ),
         Fact(
             _("Servers"),

@@ -206,6 +206,7 @@ def test_where_the_model_lies_is_told_or_said_to_be_unknown(signed_in: Client, t
         rows.seen(deployment, "PersistentVolumeClaim", f"m-{number}", {"phase": "Bound", "capacity": "20Gi"})
     page = html(signed_in, f"/deployments/{deployment.pk}/?tab=model")
     assert "There" in page and "Not asked yet" in page and "20\u00a0GiB" in page and "m-1" in page
+    assert "on 1 of 1 pod · server check, " in " ".join(re.sub(r"<[^>]+>", "", page).split())
 
 
 def test_a_check_is_begun_from_the_page(
