@@ -15,6 +15,7 @@ from dashboard.presenters.numbers import cannot_tell, count, finer, memory, shar
 from dashboard.presenters.parts import Column, Fact
 from dashboard.presenters.stack import moment
 from dashboard.presenters.states import HEALTH, Look, Words
+from deployments.domain.errors import not_listed
 from deployments.domain.pod_requests import CPU, EPHEMERAL, MEMORY, PODS
 from deployments.domain.states import Health
 from deployments.models import Cluster, WatchState
@@ -336,8 +337,9 @@ def unseen(cluster: Cluster, seen: Mapping[str, WatchState], kind: str) -> Unsee
     state = seen.get(kind)
     if state is not None and not state.cluster_wide:
         # Of pods and events, those in the granted namespaces are listed all the same.
-        words = state.error or f"Pilothouse may not list {kind} objects in the whole cluster."
-        return Unseen(said(words), _("Have the cluster's admin apply deploy/rbac.yaml."))
+        return Unseen(
+            said(state.error or not_listed(kind)), _("Have the cluster's admin apply deploy/rbac.yaml.")
+        )
     if state is None or (state.listed_at is None and not state.error):
         return Unseen(_("The cluster has not been asked yet."), "")
     if state.error:

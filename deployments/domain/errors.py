@@ -129,6 +129,11 @@ class WatchBroken(ClusterUnreachable):
     was said."""
 
 
+def not_listed(kind: str) -> str:
+    """What is said where a kind of object may be listed in single namespaces at most."""
+    return f"Pilothouse may not list {kind} objects in the whole cluster."
+
+
 # The remedy that a cluster's page can offer as a button.
 REPLACE_CREDENTIAL = "Replace the stored credential with one that the cluster accepts."
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from django.utils import timezone
 
-from deployments.domain.errors import ClusterError, ClusterForbids, PilothouseError
+from deployments.domain.errors import ClusterError, ClusterForbids, PilothouseError, not_listed
 from deployments.gateways.kubernetes import (
     ClusterClient,
     ClusterCredential,
@@ -303,7 +303,7 @@ class ClusterObserver(threading.Thread):
         if not known:
             log.info("cluster %s: %s only by namespace", self.target.name, scope)
         if optional(scope) or scope.all_pods:
-            words = f"Pilothouse may not list {scope.kind.kind} objects in the whole cluster."
+            words = not_listed(scope.kind.kind)
             self._backlog.put(Unlisted(self.target.cluster_id, self.lease, scope, words))
         self._suspect.set()
 

@@ -129,11 +129,11 @@ def _ask(client: ClusterClient, cluster: Cluster, state: GpuSampling, now: datet
     looked = state.looked_at is None or now - state.looked_at >= pause
     if looked:
         sources = metrics_sources.look(client, cluster.pk, now)
-    outcome = _from_prometheus(client, cluster, sources) or _from_exporters(client, cluster, sources)
+    outcome = _read(client, cluster, sources)
     if outcome.look_again and not outcome.readings and not looked:
         # Gone, or others in their place: what this round says has to be true by then.
         looked, sources = True, metrics_sources.look(client, cluster.pk, now)
-        outcome = _from_prometheus(client, cluster, sources) or _from_exporters(client, cluster, sources)
+        outcome = _read(client, cluster, sources)
     outcome.looked = looked
     if not looked and outcome.no_data is NoData.NO_EXPORTER and state.no_data == NoData.MAY_NOT_LIST:
         # What the last look was refused is still not known.
@@ -141,6 +141,10 @@ def _ask(client: ClusterClient, cluster: Cluster, state: GpuSampling, now: datet
     if outcome.no_data in (NoData.EMPTY, NoData.NO_EXPORTER) and _no_gpus(cluster.pk):
         outcome.no_data = NoData.NO_GPUS
     return outcome
+
+
+def _read(client: ClusterClient, cluster: Cluster, sources: Sources) -> Round:
+    return _from_prometheus(client, cluster, sources) or _from_exporters(client, cluster, sources)
 
 
 def _from_prometheus(client: ClusterClient, cluster: Cluster, sources: Sources) -> Round | None:
